@@ -1,0 +1,43 @@
+# make demo and make test each work on a fresh machine with Python 3.11, make and git.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: help install install-dev demo test lint clean
+
+help:
+	@echo "make demo     install, train two models on synthetic images, and show the table"
+	@echo "make test     install, and run the tests"
+	@echo "make install  install alone; the command is then .venv/bin/medimg"
+	@echo "make lint     ruff and mypy"
+
+install: $(VENV)/.installed
+
+install-dev: $(VENV)/.installed-dev
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "medimg needs Python 3.11 or later: make PYTHON=python3.12 ..."; exit 2; }
+	@echo "Installing into $(VENV): torch is large, so this takes a few minutes."
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(PIP) -e '.[dev]'
+	@touch $@
+
+demo: install
+	$(BIN)/medimg train -m name=demo data=ct_phantom model=small_cnn,quickstart_cnn trainer.max_epochs=8
+	@echo "To see the curves: $(BIN)/tensorboard --logdir runs"
+
+test: install-dev
+	$(BIN)/python -m pytest
+
+lint: install-dev
+	$(BIN)/ruff check medimg tests
+	$(BIN)/ruff format --check medimg tests
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

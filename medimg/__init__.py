@@ -1,0 +1,1 @@
+"""medimg: experiments in medical image classification with PyTorch Lightning and Hydra."""

@@ -1,0 +1,7 @@
+"""`python -m medimg COMMAND` is `medimg COMMAND`."""
+
+import sys
+
+from medimg.cli import main
+
+sys.exit(main())

@@ -1,0 +1,54 @@
+"""`medimg <command>`: picks the command and turns errors into exit codes; imports nothing heavy."""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from medimg.errors import Interrupted, MedimgError, RequestError, suggestion
+
+COMMANDS = {
+    "train": "train a model, or sweep over many with -m",
+    "resume": "continue an interrupted run, or extend a finished one",
+}
+
+USAGE = """medimg: experiments in medical image classification. Not for clinical use.
+
+  medimg COMMAND [key=value ...]
+
+{commands}
+
+  medimg COMMAND --help    that command's options and groups
+  medimg train             with no arguments, trains on synthetic images"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command and returns its exit code: 0 done, 1 failed, 2 wrong request, 128 + signal interrupted."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0] in {"-h", "--help", "help"}:
+        print(USAGE.format(commands="\n".join(f"  {name:10} {does}" for name, does in COMMANDS.items())))
+        return 0
+    if arguments[0] == "--version":
+        from importlib.metadata import version
+
+        print(f"medimg {version('medimg')}")
+        return 0
+    try:
+        return _run(arguments[0], arguments[1:])
+    except MedimgError as error:
+        print(f"medimg: error: {error}", file=sys.stderr)
+        return error.exit_code
+    except Interrupted as interrupted:
+        print(f"medimg: interrupted by {interrupted}", file=sys.stderr)
+        return interrupted.exit_code
+    except KeyboardInterrupt:
+        print("medimg: interrupted", file=sys.stderr)
+        return 130
+
+
+def _run(command: str, arguments: list[str]) -> int:
+    if command not in COMMANDS:
+        raise RequestError(
+            f"there is no command {command!r}. {suggestion(command, COMMANDS)}\n  commands: {', '.join(COMMANDS)}"
+        )
+    code: int = import_module(f"medimg.commands.{command}").main(arguments)
+    return code

@@ -1,0 +1,77 @@
+"""`medimg train`: one run, or with -m a sweep."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.hydra import Hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from medimg.commands.help import help_text
+from medimg.commands.options import parser
+from medimg.config.check import check
+from medimg.config.compose import compose, hydra_session, resolve
+from medimg.config.quoting import quoted
+from medimg.config.training import TrainConfig
+from medimg.errors import RequestError
+from medimg.runs import RunFolder
+
+log = logging.getLogger(__name__)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Composes and checks the configuration, all jobs of a sweep included, before anything runs."""
+    options = _options(arguments)
+    overrides = quoted(options.overrides)
+    with hydra_session() as hydra:
+        if options.help:
+            print(help_text(_groups(hydra), resolve(compose(overrides))))
+            return 0
+        if options.cfg:
+            compose(overrides)  # says what is wrong in our words
+            hydra.show_cfg("train", overrides, options.cfg, options.package, options.resolve)
+            return 0
+        if options.multirun:
+            from medimg.training.sweep import sweep
+
+            return sweep(hydra, overrides, checked, _job)
+        checked(overrides)
+        hydra.run("train", _job, overrides)
+    return 0
+
+
+def checked(overrides: Sequence[str]) -> TrainConfig:
+    """The checked configuration of one job."""
+    raw = resolve(compose(overrides))
+    config = check(raw, raw.get("allow"))
+    root = config.data.root
+    if root is not None and not Path(root).expanduser().exists():
+        raise RequestError(f"data.root={root}: there is no such file or folder\n  looked in {Path.cwd()}")
+    return config
+
+
+def _job(composed: DictConfig) -> float | None:
+    """One run in the folder that Hydra made for it; its best monitored value, for sweepers that search."""
+    from medimg.training.job import run_job
+
+    hydra = HydraConfig.get()
+    raw: dict[str, Any] = OmegaConf.to_container(composed, resolve=True)  # type: ignore[assignment]
+    folder = RunFolder(Path(hydra.runtime.output_dir))
+    return run_job(check(raw, raw.get("allow")), folder, in_sweep=hydra.mode == RunMode.MULTIRUN)
+
+
+def _options(arguments: Sequence[str]) -> Any:
+    made = parser("train")
+    made.add_argument("-m", "--multirun", action="store_true")
+    made.add_argument("--cfg", "-c", choices=["job", "hydra", "all"])
+    made.add_argument("--resolve", action="store_true")
+    made.add_argument("--package", "-p")
+    return made.parse_intermixed_args(list(arguments))
+
+
+def _groups(hydra: Hydra) -> dict[str, list[str]]:
+    names = [name for name in hydra.list_all_config_groups() if not name.startswith("hydra")]
+    return {name: sorted(hydra.config_loader.get_group_options(name)) for name in names}

@@ -1,0 +1,198 @@
+"""From a plain nested dict to a checked TrainConfig, and back; light, so that mistakes are answered at once."""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from medimg.config.base import Component, Custom
+from medimg.config.kinds import fields, find, targets, union
+from medimg.config.training import CheckpointConfig, TrainConfig
+from medimg.errors import RequestError, suggestion
+
+AVERAGES = ("f1_macro", "accuracy", "loss", "precision_macro", "recall_macro", "auroc")
+PER_CLASS = ("f1", "sensitivity", "specificity")
+ROLES = ("data", "model", "loss", "optimizer", "scheduler")
+ROLES_OF_MANY = ("callbacks", "logger")
+
+Allowed = Mapping[str, list[str]]
+
+
+def check(raw: Mapping[str, Any], allow: Allowed | None = None) -> TrainConfig:
+    """A checked configuration.
+
+    Args:
+        raw: the resolved configuration in plain containers, `_target_` where an object is to be built.
+        allow: targets of the user's own by group. They are taken from here alone, never from `raw`: a configuration
+            that came with a run folder may name code, but does not get to run it.
+
+    Raises:
+        RequestError: an unknown key or target, a wrong type, a value out of range, or values that contradict.
+    """
+    raw = dict(raw)
+    _refuse_missing(raw)
+    for role in ROLES:
+        raw[role] = _admit(raw.get(role), role, role, allow or {})
+    for role in ROLES_OF_MANY:
+        nodes = raw.get(role) or {}
+        raw[role] = {name: _admit(node, f"{role}.{name}", role, allow or {}) for name, node in nodes.items()}
+    try:
+        config = msgspec.convert(raw, TrainConfig)
+    except msgspec.ValidationError as error:
+        raise RequestError(_explain(str(error), raw)) from None
+    _check_together(config)
+    return config
+
+
+def as_dict(node: msgspec.Struct) -> dict[str, Any]:
+    """The configuration in plain containers: for YAML, JSON and checkpoints, and for `check` to read again."""
+    plain: dict[str, Any] = _plain(msgspec.to_builtins(node))
+    return plain
+
+
+def _plain(value: Any) -> Any:
+    """Lists for tuples, and a user's own component as it was written."""
+    if isinstance(value, dict):
+        if value.get("_target_") == "custom":
+            return {"_target_": value["target"], **_plain(value["arguments"])}
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def admit(node: Component | Mapping[str, Any], role: str, allow: Allowed | None = None) -> Component:
+    """A single checked component of a group, from a struct or from plain containers as checkpoints hold them.
+
+    Raises:
+        RequestError: its target is neither known nor allowed, or its arguments do not fit.
+    """
+    if isinstance(node, Component):
+        return node
+    node = _admit(dict(node), role, role, allow or {})
+    try:
+        component: Component = msgspec.convert(node, union(role))
+    except msgspec.ValidationError as error:
+        raise RequestError(_explain(str(error).replace("`$", f"`$.{role}"), {role: node})) from None
+    return component
+
+
+def _refuse_missing(node: Any, key: str = "") -> None:
+    """`???` marks what the user has to give."""
+    if node == "???":
+        purpose = next((field.description for field in find(key)), "")
+        raise RequestError(f"{key} is needed and has no default\n  {key}=...  {purpose}".rstrip())
+    if isinstance(node, dict):
+        for name, child in node.items():
+            _refuse_missing(child, f"{key}.{name}" if key else str(name))
+
+
+def _admit(node: Any, key: str, role: str, allow: Allowed) -> Any:
+    """The node of a component, once its target is known or allowed."""
+    if not isinstance(node, dict):
+        return node
+    known = targets(role)
+    target = node.get("_target_")
+    if not isinstance(target, str):
+        raise RequestError(f"{key} does not say what to build: it has no _target_\n  known here: {', '.join(known)}")
+    if target in known:
+        return node
+    if target in allow.get(role, []) and role != "data":
+        rest = {name: value for name, value in node.items() if name != "_target_"}
+        return {"_target_": "custom", "target": target, "arguments": rest}
+    own = "" if role == "data" else f"\n  to run code of your own: allow={{{role}:[{target}]}}"
+    raise RequestError(
+        f"{key}._target_={target} is not allowed. {suggestion(target, known)}\n  known here: {', '.join(known)}{own}"
+    )
+
+
+def _explain(message: str, raw: Any) -> str:
+    """Says in the user's keys what msgspec says in its own path notation."""
+    reason, _, path = message.partition(" - at `$")
+    parts = re.findall(r"\.(\w+)|\[(\d+)\]", path.rstrip("`"))
+    key = ".".join(name or index for name, index in parts)
+    if unknown := re.match(r"Object contains unknown field `(.+)`", reason):
+        siblings = _siblings(key, unknown.group(1))
+        full = f"{key}.{unknown.group(1)}" if key else unknown.group(1)
+        return f"there is no key {full!r}. {suggestion(unknown.group(1), siblings)}\n  keys here: {', '.join(siblings)}"
+    value = raw
+    for name, index in parts:
+        value = value[int(index)] if index else value[name]
+    lines = [f"{key}={value}: {_in_words(reason)}"]
+    for field in find(re.sub(r"\.\d+$", "", key))[:1]:
+        literals = [_yaml(word) for word in field.literals]
+        if literals:
+            lines.append(f"  allowed words: {', '.join(literals)}. {suggestion(str(value), literals)}".rstrip())
+        if field.description:
+            lines.append(f"  {field.key}: {field.description}")
+    return "\n".join(lines)
+
+
+def _siblings(parent: str, unknown: str) -> list[str]:
+    """The keys that stand where the unknown one was found."""
+    prefix = f"{parent}." if parent else ""
+    names = {field.key.removeprefix(prefix).split(".")[0] for field in fields() if field.key.startswith(prefix)}
+    return sorted(names - {unknown})
+
+
+def _in_words(reason: str) -> str:
+    reason = reason.replace("`", "").replace("array", "list").replace("str", "text").replace("int", "whole number")
+    reason = reason.replace("float", "number").replace("bool", "true or false").replace("object", "{name:value}")
+    reason = reason.replace("Invalid enum value", "not an allowed value:")
+    return reason[0].lower() + reason[1:]
+
+
+def _yaml(value: Any) -> str:
+    return json.dumps(value).strip('"')
+
+
+def _check_together(config: TrainConfig) -> None:
+    """What no single value shows."""
+    if not any(isinstance(node, CheckpointConfig) for node in config.callbacks.values()):
+        raise RequestError("callbacks.checkpoint cannot be switched off: a run is evaluated from its best checkpoint")
+    _check_monitor(config)
+    loss_weights = getattr(config.loss, "class_weights", None)
+    data = config.data
+    if data.sampler == "balanced" and loss_weights is not None:
+        raise RequestError(
+            "data.sampler=balanced and loss.class_weights both make up for unequal classes; together they do it twice\n"
+            "  choose one: data.sampler=shuffle, or loss.class_weights=null"
+        )
+    if (data.folds is None) != (data.fold is None):
+        raise RequestError("data.folds and data.fold go together: data.folds=5 data.fold=0 holds out the first of five")
+    if data.folds is not None and data.fold is not None and data.fold >= data.folds:
+        raise RequestError(
+            f"data.fold={data.fold}: folds count from 0, so with data.folds={data.folds} the last is {data.folds - 1}"
+        )
+    if data.patient_regex is not None:
+        _check_regex(data.patient_regex)
+
+
+def _check_monitor(config: TrainConfig) -> None:
+    """Selection sees validation only, and only what is measured there."""
+    metric = config.monitor.metric
+    averages = [f"val/{name}" for name in AVERAGES]
+    of_a_class = re.fullmatch(rf"val/({'|'.join(PER_CLASS)})/.+", metric)
+    if metric not in averages and not of_a_class:
+        raise RequestError(
+            f"monitor.metric={metric}: not measured on validation. {suggestion(metric, averages)}\n"
+            f"  allowed: {', '.join(averages)}, and {', '.join(f'val/{name}/CLASS' for name in PER_CLASS)}"
+        )
+    if (metric == "val/loss") != (config.monitor.mode == "min"):
+        better = "min" if metric == "val/loss" else "max"
+        raise RequestError(f"monitor.mode={config.monitor.mode}: the better {metric} is the {better}, so mode={better}")
+
+
+def _check_regex(pattern: str) -> None:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise RequestError(f"data.patient_regex={pattern}: not a regular expression: {error}") from None
+
+
+def target_of(component: Component) -> tuple[str, dict[str, Any]]:
+    """The dotted name that a component stands for, and its arguments."""
+    if isinstance(component, Custom):
+        return component.target, dict(component.arguments)
+    arguments = {name: getattr(component, name) for name in component.__struct_fields__}
+    return str(component.__struct_config__.tag), arguments

@@ -1,0 +1,108 @@
+"""Composes the configuration with Hydra: our groups, the user's own `conf/`, overrides, and the jobs of a sweep."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.hydra import Hydra
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import DictConfig, OmegaConf
+
+from medimg.config.check import check
+from medimg.config.explain import explained
+from medimg.config.names import job_folder, unique
+from medimg.config.quoting import quoted
+from medimg.config.training import TrainConfig
+
+
+def conf_dir() -> Path:
+    """The folder of our own groups: inside the package when installed, at the top of a checkout otherwise."""
+    package = Path(__file__).parents[1]
+    inside = package / "conf"
+    return inside if inside.is_dir() else package.parent / "conf"
+
+
+class UserConf(SearchPathPlugin):
+    """Adds `conf/` of the working directory after ours: it can add choices and cannot replace one."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Called by Hydra when the search path is made."""
+        own = Path.cwd() / "conf"
+        if own.is_dir() and own != conf_dir():
+            search_path.append(provider="user", path=f"file://{own}")
+
+
+@contextmanager
+def hydra_session(job_name: str = "train") -> Iterator[Hydra]:
+    """Hydra, knowing our groups, search path and resolvers."""
+    Plugins.instance().register(UserConf)
+    OmegaConf.register_new_resolver("medimg.unique", unique, replace=True, use_cache=True)
+    OmegaConf.register_new_resolver("medimg.job_folder", job_folder, replace=True)
+    with initialize_config_dir(version_base="1.3", config_dir=str(conf_dir()), job_name=job_name):
+        hydra = GlobalHydra.instance().hydra
+        if hydra is None:
+            raise RuntimeError("Hydra did not start")
+        yield hydra
+
+
+def compose(overrides: Sequence[str], config_name: str = "train") -> DictConfig:
+    """The composed configuration, Hydra's own part included. Needs a `hydra_session`.
+
+    Raises:
+        RequestError: an override names what does not exist; the message names the nearest that does.
+    """
+    with explained(overrides):
+        return hydra_compose(config_name, list(overrides), return_hydra_config=True)
+
+
+def resolve(config: DictConfig) -> dict[str, Any]:
+    """Our part of a composed configuration in plain containers, interpolations replaced by their values."""
+    with explained(()):
+        ours = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+        ours._set_parent(config)
+        plain: dict[str, Any] = OmegaConf.to_container(ours, resolve=True)  # type: ignore[assignment]
+    return plain
+
+
+def load(overrides: Sequence[str] = ()) -> TrainConfig:
+    """The checked configuration of `medimg train` with these overrides, such as `["model=resnet18", "seed=1"]`.
+
+    Raises:
+        RequestError: an unknown key, choice or target, a wrong type, a value out of range, or a contradiction.
+    """
+    with hydra_session():
+        raw = resolve(compose(quoted(overrides)))
+    return check(raw, raw.get("allow"))
+
+
+def jobs(overrides: Sequence[str], composed: DictConfig) -> list[list[str]]:
+    """The overrides of each job of a sweep, in the order in which Hydra's basic sweeper runs them.
+
+    `composed` is the configuration without the sweep: `hydra.sweeper.params` in it adds its own.
+    """
+    params = OmegaConf.select(composed, "hydra.sweeper.params") or {}
+    lines = [*(f"{key}={value}" for key, value in params.items()), *overrides]
+    parsed = [override for override in parse(lines) if not override.is_hydra_override()]
+    return [list(job) for job in BasicSweeper.split_arguments(parsed, max_batch_size=None)[0]]
+
+
+def without_sweep(overrides: Sequence[str]) -> list[str]:
+    """The overrides that all jobs of a sweep share."""
+    return [
+        line for line, override in zip(overrides, parse(overrides), strict=True) if not override.is_sweep_override()
+    ]
+
+
+def parse(overrides: Sequence[str]) -> list[Override]:
+    """Hydra's reading of the overrides."""
+    with explained(overrides):
+        return OverridesParser.create().parse_overrides(list(overrides))

@@ -1,0 +1,31 @@
+"""Folder names that no value can break: for runs, and for the jobs of a sweep."""
+
+import hashlib
+import re
+import secrets
+from collections.abc import Sequence
+
+_QUIET = ("data.root", "paths.", "name=", "hydra", "allow", "data.num_workers", "trainer.enable_progress_bar")
+_LONGEST = 96
+
+
+def unique() -> str:
+    """Six random hexadecimal digits: two runs started in the same second get two folders."""
+    return secrets.token_hex(3)
+
+
+def job_folder(overrides: Sequence[str]) -> str:
+    """A readable name for a job from its overrides, the same each time, in `[A-Za-z0-9._-]`.
+
+    What says where things are, rather than what is tried, is left out of the readable part but not of the hash.
+    """
+    overrides = sorted(str(override) for override in overrides)
+    digest = hashlib.sha256("\n".join(overrides).encode()).hexdigest()[:8]
+    shown = [_readable(override) for override in overrides if not override.lstrip("+~").startswith(_QUIET)]
+    return "-".join([*filter(None, ["_".join(shown)[:_LONGEST].strip("-_.")]), digest])
+
+
+def _readable(override: str) -> str:
+    key, _, value = override.partition("=")
+    last = value.rstrip("/").rpartition("/")[2]
+    return re.sub(r"[^A-Za-z0-9.]+", "-", f"{key.rpartition('.')[2]}-{last}").strip("-")

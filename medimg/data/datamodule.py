@@ -1,0 +1,182 @@
+"""The LightningDataModules: a manifest in, batches out, the same for every source."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from torch.utils.data import DataLoader, Sampler
+
+from medimg.config import (
+    AugmentConfig,
+    CovidPhantomConfig,
+    CovidXrayConfig,
+    CTConfig,
+    CTPhantomConfig,
+    DataConfig,
+    ImageFolderConfig,
+    ManifestConfig,
+)
+from medimg.data.augment import augment
+from medimg.data.dataset import Batch, ImageDataset, collate, raise_unreadable
+from medimg.data.load import load_manifest
+from medimg.data.manifest import Manifest, Split
+from medimg.data.preprocessing import Preprocessing
+from medimg.data.sampler import EpochSampler, ShardSampler
+from medimg.errors import RequestError
+
+DEFAULT_CACHE = Path("~/.cache/medimg")
+
+
+class ImageDataModule(L.LightningDataModule):
+    """Loads the images of a manifest, split by split.
+
+    The order of training images and their augmentation are functions of (seed, epoch, image); they do not depend on
+    the number of workers, nor on what ran before.
+
+    Args:
+        config: the source, the split, and how to load.
+        augmentation: variations of training images.
+        preprocessing: size and channels; None: those of the model that is trained, asked when training starts.
+        seed: the training seed.
+        cache: where phantoms are drawn.
+        manifest: the images, where they have been loaded already.
+        same_batches: for debugging: every epoch has the order of the first.
+
+    Raises:
+        RequestError: the source cannot be used; the message says why, and what to do.
+    """
+
+    def __init__(
+        self,
+        config: DataConfig,
+        *,
+        augmentation: AugmentConfig = AugmentConfig(),  # noqa: B008 - frozen
+        preprocessing: Preprocessing | None = None,
+        seed: int = 0,
+        cache: Path = DEFAULT_CACHE,
+        manifest: Manifest | None = None,
+        same_batches: bool = False,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.augmentation = augmentation
+        self.preprocessing = preprocessing
+        self.seed = seed
+        self.manifest = manifest or load_manifest(config, cache.expanduser())
+        self.same_batches = same_batches
+        self.predict_splits: Sequence[Split] = ("val",)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes, in the order of their numbers."""
+        return self.manifest.classes
+
+    @property
+    def positive_class(self) -> str | None:
+        """The positive class of a binary task."""
+        return self.manifest.positive_class
+
+    def setup(self, stage: str) -> None:
+        """Asks the model for its preprocessing where none was given."""
+        if self.preprocessing is None and self.trainer is not None:
+            self.preprocessing = getattr(self.trainer.lightning_module, "preprocessing", None)
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Batches of the train split, shuffled or balanced."""
+        dataset = self._dataset("train")
+        sampler = EpochSampler(dataset.labels, self.seed, self.config.sampler)
+        if self.same_batches:
+            sampler.set_epoch = lambda epoch: None  # type: ignore[method-assign]
+        return self._loader(dataset, sampler)
+
+    def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
+        """Batches of the validation split; none where there is no such split."""
+        return self._evaluation_loader("val") if self.manifest.of("val") else []
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """Batches of the test split.
+
+        Raises:
+            RequestError: there is no such split.
+        """
+        return self._evaluation_loader("test")
+
+    def predict_dataloader(self) -> list[DataLoader[Batch]]:
+        """One loader for each of `predict_splits`."""
+        return [self._evaluation_loader(split) for split in self.predict_splits]
+
+    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Stops where an image could not be read, in the process that can say so."""
+        raise_unreadable(batch)
+        return batch
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Augments training images as a batch, on the device."""
+        if self.trainer is None or not self.trainer.training or self.preprocessing is None:
+            return batch
+        images = self.preprocessing.to_unit(batch.image)
+        varied = augment(images, batch.index, self.augmentation, self.seed, self.trainer.current_epoch)
+        return batch._replace(image=varied)
+
+    def _dataset(self, split: Split) -> ImageDataset:
+        if self.preprocessing is None:
+            raise RequestError(
+                "the size of images is not known: give the data module a preprocessing, or train with it"
+            )
+        if not self.manifest.of(split):
+            raise RequestError(f"the data has no {split} split; it has {', '.join(self.manifest.counts())}")
+        return ImageDataset(self.manifest, split, self.preprocessing)
+
+    def _evaluation_loader(self, split: Split) -> DataLoader[Batch]:
+        dataset = self._dataset(split)
+        return self._loader(dataset, ShardSampler(len(dataset)))
+
+    def _loader(self, dataset: ImageDataset, sampler: Sampler[int]) -> DataLoader[Batch]:
+        workers = self.config.num_workers
+        return DataLoader(
+            dataset,  # type: ignore[arg-type]  # collate makes batches of its items
+            batch_size=self.config.batch_size,
+            sampler=sampler,
+            num_workers=workers,
+            collate_fn=collate,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=workers > 0,
+        )
+
+
+class ImageFolderDataModule(ImageDataModule):
+    """Class folders, with or without `train/`, `val/`, `test/` above them."""
+
+    config: ImageFolderConfig
+
+
+class ManifestDataModule(ImageDataModule):
+    """A CSV with `path` and `label`, and `split`, `patient_id` and other columns where there are any."""
+
+    config: ManifestConfig
+
+
+class CTDataModule(ImageDataModule):
+    """Chest CT slices: ILD, Lung_Cancer, Normal, pneumonia, pneumothorax."""
+
+    config: CTConfig
+
+
+class CovidXrayDataModule(ImageDataModule):
+    """Chest X-rays, COVID-19 (the positive class) or normal."""
+
+    config: CovidXrayConfig
+
+
+class CTPhantomDataModule(ImageDataModule):
+    """Synthetic chest CT slices with the classes of `CTDataModule`."""
+
+    config: CTPhantomConfig
+
+
+class CovidPhantomDataModule(ImageDataModule):
+    """Synthetic chest X-rays with the classes of `CovidXrayDataModule`."""
+
+    config: CovidPhantomConfig

@@ -1,0 +1,73 @@
+"""From the data config to a finished manifest: the one way in."""
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+from medimg.config.data import CovidPhantomConfig, CTPhantomConfig, DataConfig, ManifestConfig, PhantomConfig
+from medimg.data.classes import resolve_classes
+from medimg.data.manifest import Manifest
+from medimg.data.sources import read_manifest_source, scan_folder
+from medimg.data.splits import assign_splits, with_patients
+from medimg.errors import RequestError
+
+log = logging.getLogger(__name__)
+
+
+def load_manifest(config: DataConfig, cache: Path) -> Manifest:
+    """The data set that the config asks for, with classes, patients and splits.
+
+    Phantoms are drawn below `cache` where they are not there yet. Raises RequestError for whatever is wrong with
+    the source.
+    """
+    manifest = _source(config, cache)
+    manifest = resolve_classes(manifest, config.classes, config.class_aliases, config.positive_class)
+    if config.patient_regex is not None:
+        manifest = with_patients(manifest, config.patient_regex)
+    manifest = assign_splits(
+        manifest,
+        val_fraction=config.val_fraction,
+        split_seed=config.split_seed,
+        folds=config.folds,
+        fold=config.fold,
+    )
+    _log_summary(manifest)
+    return manifest
+
+
+def _source(config: DataConfig, cache: Path) -> Manifest:
+    if isinstance(config, PhantomConfig):
+        if config.root is not None:
+            log.warning("data.root=%s is not read: data=%s draws its images.", config.root, config.name)
+        return replace(scan_folder(_drawn(config, cache)), synthetic=True)
+    is_csv = isinstance(config, ManifestConfig)
+    if not config.root:
+        what = "the CSV with the columns path and label" if is_csv else "the folder that holds the class folders"
+        raise RequestError(
+            f"data.root is needed: {what}, as data.root=PATH. To try things out, data=ct_phantom needs none."
+        )
+    return (read_manifest_source if is_csv else scan_folder)(Path(config.root))
+
+
+def _drawn(config: PhantomConfig, cache: Path) -> Path:
+    from medimg.data.phantoms import draw_covid_phantoms, draw_ct_phantoms
+
+    if isinstance(config, CTPhantomConfig):
+        return draw_ct_phantoms(config, cache)
+    if isinstance(config, CovidPhantomConfig):
+        return draw_covid_phantoms(config, cache)
+    raise TypeError(f"no phantoms for {type(config).__name__}")
+
+
+def _log_summary(manifest: Manifest) -> None:
+    parts = []
+    for split, by_class in manifest.counts().items():
+        each = ", ".join(f"{label} {count}" for label, count in by_class.items())
+        parts.append(f"{split} {sum(by_class.values())} ({each})")
+    positive = f"; positive class {manifest.positive_class}" if manifest.positive_class else ""
+    log.info("%d images, split by %s: %s%s", len(manifest.records), manifest.split_unit, "; ".join(parts), positive)
+    if manifest.split_unit == "image":
+        log.warning(
+            "The split is by image: neighbouring images of one patient may stand on both sides, "
+            "and scores be too good. Where patients are known, give a patient_id column or data.patient_regex."
+        )

@@ -1,0 +1,257 @@
+"""The table that all data becomes first: a record for each image, and its CSV form."""
+
+import csv
+import hashlib
+import json
+import os
+import posixpath
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from medimg.errors import RequestError, suggestion
+
+Split = Literal["train", "val", "test"]
+SplitUnit = Literal["patient", "group", "image"]
+
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+_SPLIT_NAMES: dict[str, Split] = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+_OWN_COLUMNS = ("path", "label", "split", "patient_id", "file")
+_SHOWN = 3  # examples in an error message
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One image.
+
+    `path` is its identity: posix, relative to the manifest's root, as in the source. `file` is where it is read from,
+    where that is not root/path. `columns` holds what else the source says about it.
+    """
+
+    path: str
+    label: str
+    split: Split | None = None
+    patient_id: str | None = None
+    file: str | None = None
+    columns: dict[str, str] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All images of a data set, sorted by path whatever order they came in.
+
+    A class's index is its position in `classes`, which is empty until the class names are resolved.
+    `positive_class` is set for binary tasks only.
+    """
+
+    root: Path
+    records: tuple[Record, ...]
+    classes: tuple[str, ...] = ()
+    positive_class: str | None = None
+    split_unit: SplitUnit = "image"
+    synthetic: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "records", tuple(sorted(self.records, key=lambda record: record.path)))
+
+    def of(self, split: Split) -> list[Record]:
+        """The records of one split, sorted by path."""
+        return [record for record in self.records if record.split == split]
+
+    def targets(self, split: Split) -> list[int]:
+        """The class indices of one split's records, in the order of `of(split)`."""
+        index = {name: position for position, name in enumerate(self.classes)}
+        return [index[record.label] for record in self.of(split)]
+
+    def file(self, record: Record) -> Path:
+        """Where the image of a record is read from."""
+        return self.root / (record.file or record.path)
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Images by split and class, zeros included; records without a split stand under "none"."""
+        found = Counter((record.split or "none", record.label) for record in self.records)
+        labels = self.classes or sorted({record.label for record in self.records})
+        present = {split for split, _ in found}
+        return {
+            split: {label: found[split, label] for label in labels} for split in (*SPLITS, "none") if split in present
+        }
+
+    def fingerprint(self) -> str:
+        """SHA-256, as hex, over path, label, split, patient and file size of every image.
+
+        It does not depend on the root folder, the machine or the order of the source.
+        Raises RequestError where an image has vanished.
+        """
+        digest = hashlib.sha256()
+        for record in self.records:
+            file = self.file(record)
+            try:
+                size = file.stat().st_size
+            except OSError as error:
+                raise RequestError(f"{file}: the image cannot be read ({error.strerror}).") from error
+            line = json.dumps([record.path, record.label, record.split, record.patient_id, size])
+            digest.update(line.encode() + b"\n")
+        return digest.hexdigest()
+
+
+class Row(NamedTuple):
+    """A row of a CSV: its number as spreadsheets count (the header is 1), and its values by column, blanks stripped."""
+
+    number: int
+    values: dict[str, str]
+
+
+def parse_split(name: str) -> Split | None:
+    """The split that a folder or a CSV means, or None where the name is none of a split; case does not count."""
+    return _SPLIT_NAMES.get(name.strip().casefold())
+
+
+def normalise_path(text: str) -> str:
+    """A path in posix form, backslashes and `./` resolved."""
+    return posixpath.normpath(text.replace("\\", "/"))
+
+
+def read_table(file: Path, needed: Sequence[str]) -> tuple[list[str], list[Row]]:
+    """The columns and the rows of a CSV (commas, UTF-8); our own columns are recognised in any case.
+
+    Raises RequestError where it is no CSV, or a needed column is missing, or a row has more values than the header.
+    """
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            lines = list(csv.reader(stream))
+    except OSError as error:
+        raise RequestError(f"{file}: the CSV cannot be read ({error.strerror}).") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise RequestError(f"{file}: this is not a CSV in UTF-8 ({error}).") from error
+    columns = [_column_name(name) for name in lines[0]] if lines else []
+    _check_columns(file, columns, needed)
+    rows, problems = [], []
+    for number, line in enumerate(lines[1:], start=2):
+        if not any(value.strip() for value in line):
+            continue
+        if any(value.strip() for value in line[len(columns) :]):
+            problems.append(f"row {number} has {len(line)} values for {len(columns)} columns")
+        values = dict.fromkeys(columns, "")
+        values.update(zip(columns, (value.strip() for value in line), strict=False))
+        rows.append(Row(number, values))
+    _fail_on(file, problems)
+    return columns, rows
+
+
+def read_manifest_csv(file: Path) -> Manifest:
+    """A manifest from a CSV with `path` and `label`, and `split`, `patient_id`, `file` and others where there are any.
+
+    Paths and files are relative to the CSV's own folder. Whether the images exist is not looked at here.
+    """
+    file = file.expanduser().absolute()
+    _, rows = read_table(file, needed=("path", "label"))
+    if not rows:
+        raise RequestError(f"{file}: the manifest has a header and no rows. It needs a row for each image.")
+    first_row: dict[str, int] = {}
+    records, problems = [], []
+    for row in rows:
+        problem = _row_problem(row)
+        if problem is None:
+            record = _record(row, file.parent)
+            first = first_row.setdefault(record.path, row.number)
+            problem = f"path {record.path!r} stands in row {first} already" if first != row.number else None
+            records.append(record)
+        if problem is not None:
+            problems.append(f"row {row.number}: {problem}")
+    _fail_on(file, problems)
+    return Manifest(root=file.parent, records=tuple(records))
+
+
+def write_manifest_csv(manifest: Manifest, file: Path) -> None:
+    """Write the manifest so that `data=manifest data.root=FILE` gives it back from anywhere on this machine.
+
+    The file appears whole or not at all.
+    """
+    others = sorted({name for record in manifest.records for name in record.columns})
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("w", encoding="utf-8", newline="") as stream:
+            writer = csv.writer(stream, lineterminator="\n")
+            writer.writerow([*_OWN_COLUMNS, *others])
+            for record in manifest.records:
+                own = (record.path, record.label, record.split, record.patient_id, manifest.file(record).absolute())
+                writer.writerow([*own, *(record.columns.get(name, "") for name in others)])
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def check_files(manifest: Manifest) -> None:
+    """Raise RequestError where images of the manifest do not exist: the first few, and how many."""
+    missing = [record.path for record in manifest.records if not manifest.file(record).is_file()]
+    if missing:
+        raise RequestError(
+            f"{len(missing)} of the {len(manifest.records)} images do not exist: {examples(missing)}. "
+            f"Paths are relative to {manifest.root}."
+        )
+
+
+def examples(names: Iterable[str]) -> str:
+    """The first few names, quoted, and dots where there are more."""
+    quoted = [repr(name) for name in names]
+    return ", ".join(quoted[:_SHOWN]) + (", ..." if len(quoted) > _SHOWN else "")
+
+
+def _column_name(name: str) -> str:
+    name = name.strip()
+    return name.casefold() if name.casefold() in _OWN_COLUMNS else name
+
+
+def _check_columns(file: Path, columns: list[str], needed: Sequence[str]) -> None:
+    twice = [name for name, count in Counter(columns).items() if count > 1 and name]
+    if twice:
+        raise RequestError(f"{file}: the header has column {twice[0]!r} more than once.")
+    for name in needed:
+        if name not in columns:
+            found = ", ".join(repr(column[:40]) for column in columns[:12]) or "nothing"
+            hint = suggestion(name, columns).replace("Did you mean", "Is it")
+            raise RequestError(
+                f"{file}: column {name!r} is missing. The header has {found}. "
+                f"Needed: {', '.join(needed)}, separated by commas. {hint}".rstrip()
+            )
+
+
+def _row_problem(row: Row) -> str | None:
+    split = row.values.get("split", "")
+    if not row.values["path"]:
+        return "path is empty"
+    if not row.values["label"]:
+        return "label is empty"
+    if split and parse_split(split) is None:
+        return f"split is {split!r}; allowed are train, val, test or nothing"
+    return None
+
+
+def _record(row: Row, folder: Path) -> Record:
+    values = row.values
+    return Record(
+        # An absolute path below the CSV's folder is the same image as the relative one.
+        path=normalise_path(values["path"]).removeprefix(f"{folder.as_posix()}/"),
+        label=values["label"],
+        split=parse_split(values.get("split", "")),
+        patient_id=values.get("patient_id") or None,
+        file=values.get("file") or None,
+        columns={name: value for name, value in values.items() if name and name not in _OWN_COLUMNS},
+    )
+
+
+def _fail_on(file: Path, problems: list[str]) -> None:
+    if problems:
+        more = f" (and {len(problems) - _SHOWN} more)" if len(problems) > _SHOWN else ""
+        raise RequestError(f"{file}: {'; '.join(problems[:_SHOWN])}{more}.")

@@ -1,0 +1,87 @@
+"""From pixels as read to what a backbone expects: size, range and normalisation."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, Self
+
+import torch
+from torch import Tensor
+from torchvision.transforms.v2 import functional as vision
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """The size, channels and normalisation that a backbone was built for.
+
+    `mean` and `std` have one number for each channel, for values in 0..1.
+    """
+
+    height: int
+    width: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    channels: Literal[1, 3]
+
+    def __post_init__(self) -> None:
+        if len(self.mean) != self.channels or len(self.std) != self.channels:
+            raise ValueError(
+                f"mean {self.mean} and std {self.std} must have one number for each of {self.channels} channels"
+            )
+
+    def resize(self, image: Tensor) -> Tensor:
+        """Stretch to height x width, bilinear with antialias.
+
+        Args:
+            image: [..., C, H, W]; uint8 stays uint8, float stays float. The same object where its size is right.
+        """
+        if tuple(image.shape[-2:]) == (self.height, self.width):
+            return image
+        size = [self.height, self.width]
+        resized: Tensor = vision.resize(image, size, interpolation=vision.InterpolationMode.BILINEAR, antialias=True)
+        return resized
+
+    @staticmethod
+    def to_unit(batch: Tensor) -> Tensor:
+        """Values in 0..1: uint8 is divided by 255 and becomes float32; float is taken to be there already."""
+        return batch.to(torch.float32) / 255 if batch.dtype == torch.uint8 else batch
+
+    def normalise(self, batch: Tensor) -> Tensor:
+        """Subtract the mean and divide by the standard deviation; float [..., C, H, W] in 0..1 (see `to_unit`)."""
+        if not batch.is_floating_point():
+            raise TypeError(f"normalise needs values in 0..1, and {batch.dtype} has none: call to_unit first")
+        if self._is_identity:
+            return batch
+        return (batch - self._per_channel(self.mean, batch)) / self._per_channel(self.std, batch)
+
+    def denormalise(self, batch: Tensor) -> Tensor:
+        """The reverse of `normalise`: back to 0..1, for pictures."""
+        if self._is_identity:
+            return batch
+        return batch * self._per_channel(self.std, batch) + self._per_channel(self.mean, batch)
+
+    def without_normalisation(self) -> Self:
+        """The same size and channels, with values left in 0..1 (mean 0, standard deviation 1)."""
+        return replace(self, mean=(0.0,) * self.channels, std=(1.0,) * self.channels)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain numbers and lists, for checkpoints (`torch.load(..., weights_only=True)`) and JSON."""
+        return {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The reverse of `as_dict`."""
+        return cls(
+            height=int(values["height"]),
+            width=int(values["width"]),
+            mean=tuple(float(value) for value in values["mean"]),
+            std=tuple(float(value) for value in values["std"]),
+            channels=values["channels"],
+        )
+
+    @property
+    def _is_identity(self) -> bool:
+        return not any(self.mean) and all(value == 1 for value in self.std)
+
+    @staticmethod
+    def _per_channel(values: tuple[float, ...], batch: Tensor) -> Tensor:
+        return torch.tensor(values, dtype=batch.dtype, device=batch.device).view(-1, 1, 1)

@@ -1,0 +1,229 @@
+"""ImageClassifier: the LightningModule around a backbone, the same step for train, validation and prediction."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import lightning as L
+import msgspec
+import numpy as np
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+
+from medimg.config import (
+    AdamConfig,
+    Component,
+    CosineConfig,
+    CrossEntropyConfig,
+    MonitorConfig,
+    OneCycleConfig,
+    PlateauConfig,
+)
+from medimg.config.build import build
+from medimg.config.check import admit, as_dict
+from medimg.data.dataset import Batch
+from medimg.data.preprocessing import Preprocessing
+from medimg.errors import MedimgError
+from medimg.evaluation.metrics import classification_metrics
+from medimg.models.backbone import Backbone
+
+
+class Outputs(NamedTuple):
+    """What the model says of some images: positions in the manifest [N], labels [N] and logits [N, classes]."""
+
+    index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
+    label: Tensor
+    logits: Tensor
+
+
+def gather(parts: Sequence[Outputs]) -> Outputs:
+    """One table of all batches, and in distributed training of all processes, on the CPU in 32 bits."""
+    index, label, logits = (torch.cat(column).cpu() for column in zip(*parts, strict=True))
+    table = Outputs(index, label, logits.float())
+    if not torch.distributed.is_initialized():
+        return table
+    tables: list[Outputs] = [table] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(tables, table)
+    return Outputs(*(torch.cat(column) for column in zip(*tables, strict=True)))
+
+
+class ImageClassifier(L.LightningModule):
+    """A backbone with a new head, trained to tell `classes` apart.
+
+    It takes images as 8-bit values, or as floats in 0..1, of shape [B, C, H, W], and normalises them itself; it gives
+    logits of shape [B, classes]. Metrics are those of the whole split, computed once at its end.
+
+    Args:
+        model: which backbone, with which weights.
+        classes: names, in the order of the logits.
+        positive_class: which class of a binary task is the positive one.
+        loss: what to minimise.
+        class_weights: one for each class, for the loss; None: all alike.
+        optimizer: over the parameters that are trained.
+        scheduler: of the learning rate; None: it stays.
+        monitor: what the plateau scheduler looks at.
+        image_size: pixels, as in `data.image_size`; None: what the backbone was trained on.
+        normalize: whether to subtract the backbone's mean and divide by its standard deviation.
+        load_weights: False where a checkpoint is about to fill them in.
+        allow: targets of the user's own by group; a checkpoint's word is not enough to run code.
+
+    The configurations may also come as plain dicts, as checkpoints hold them.
+    """
+
+    def __init__(  # noqa: PLR0913 - each by its name, as the checkpoint keeps them
+        self,
+        model: Component | dict[str, Any],
+        classes: Sequence[str],
+        *,
+        positive_class: str | None = None,
+        loss: Component | dict[str, Any] = CrossEntropyConfig(),  # noqa: B008 - frozen
+        class_weights: Sequence[float] | None = None,
+        optimizer: Component | dict[str, Any] = AdamConfig(),  # noqa: B008 - frozen
+        scheduler: Component | dict[str, Any] | None = None,
+        monitor: MonitorConfig | dict[str, Any] = MonitorConfig(),  # noqa: B008 - frozen
+        image_size: int | Sequence[int] | None = None,
+        normalize: bool = True,
+        load_weights: bool = True,
+        allow: dict[str, list[str]] | None = None,
+    ) -> None:
+        super().__init__()
+        self.classes = tuple(classes)
+        self.positive_class = positive_class
+        self._optimizer = admit(optimizer, "optimizer", allow)
+        self._scheduler = admit(scheduler, "scheduler", allow) if scheduler is not None else None
+        self._monitor = monitor if isinstance(monitor, MonitorConfig) else msgspec.convert(monitor, MonitorConfig)
+        model, loss = admit(model, "model", allow), admit(loss, "loss", allow)
+        self.backbone: Backbone = build_backbone(model, len(self.classes), image_size, load_weights)
+        preprocessing = self.backbone.preprocessing
+        self.preprocessing: Preprocessing = preprocessing if normalize else preprocessing.without_normalisation()
+        weight = {} if class_weights is None else {"weight": torch.tensor(class_weights)}
+        self.criterion: nn.Module = build(loss, leave_out=("class_weights",), **weight)
+        self._outputs: dict[str, list[Outputs]] = {"train": [], "val": []}
+        # plain containers alone, so that torch.load(..., weights_only=True) can read the checkpoint
+        self.save_hyperparameters(
+            {
+                "model": as_dict(model),
+                "classes": list(self.classes),
+                "positive_class": positive_class,
+                "loss": as_dict(loss),
+                "class_weights": None if class_weights is None else list(class_weights),
+                "optimizer": as_dict(self._optimizer),
+                "scheduler": as_dict(self._scheduler) if self._scheduler is not None else None,
+                "monitor": as_dict(self._monitor),
+                "image_size": image_size if image_size is None or isinstance(image_size, int) else list(image_size),
+                "normalize": normalize,
+                "load_weights": False,
+            },
+            logger=False,
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits [B, classes] of images [B, C, H, W], 8-bit or in 0..1."""
+        logits: Tensor = self.backbone(self.preprocessing.normalise(self.preprocessing.to_unit(images)))
+        return logits
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The loss of a batch; dropout depends on the step alone, not on what ran before."""
+        loss: Tensor = self.criterion(logits := self(batch.image), batch.label)
+        self._keep("train", batch, logits)
+        self.log("train/loss_step", loss.detach(), on_step=True, on_epoch=False, batch_size=len(batch.label))
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Keeps what the epoch's metrics are made of."""
+        self._keep("val", batch, self(batch.image))
+
+    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Outputs:
+        """What the model says of a batch."""
+        return Outputs(batch.index, batch.label, self(batch.image).float())
+
+    def on_validation_epoch_start(self) -> None:
+        """Starts the epoch's table anew."""
+        self._outputs["val"].clear()
+
+    def on_train_epoch_start(self) -> None:
+        """Starts the epoch's table anew."""
+        self._outputs["train"].clear()
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs the metrics of the whole validation split."""
+        self._log_epoch("val")
+
+    def on_train_epoch_end(self) -> None:
+        """Logs the metrics of the whole train split, as it was seen during the epoch."""
+        self._log_epoch("train")
+
+    def epoch_outputs(self, split: str) -> tuple[np.ndarray, np.ndarray]:
+        """Labels [N] and logits [N, classes] of the epoch that is ending, of all processes."""
+        outputs = gather(self._outputs[split])
+        return outputs.label.numpy(), outputs.logits.numpy()
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """The optimizer over the trained parameters, and its schedule."""
+        optimizer = build(self._optimizer, [p for p in self.parameters() if p.requires_grad])
+        if self._scheduler is None:
+            return optimizer  # type: ignore[no-any-return]
+        return {"optimizer": optimizer, "lr_scheduler": self._schedule(optimizer)}
+
+    def _schedule(self, optimizer: torch.optim.Optimizer) -> Any:
+        """The schedule as Lightning takes it; some need what only the trainer knows."""
+        scheduler = self._scheduler
+        if scheduler is None:
+            raise RuntimeError("no scheduler")
+        steps = int(self.trainer.estimated_stepping_batches)
+        if isinstance(scheduler, CosineConfig):
+            per_epoch = steps / max(1, self.trainer.max_epochs or 1)
+            built = build(
+                scheduler,
+                optimizer,
+                leave_out=("warmup_epochs",),
+                total_steps=steps,
+                warmup_steps=round(scheduler.warmup_epochs * per_epoch),
+            )
+            return {"scheduler": built, "interval": "step"}
+        if isinstance(scheduler, OneCycleConfig):
+            max_lr = scheduler.max_lr or optimizer.param_groups[0]["lr"]
+            return {"scheduler": build(scheduler, optimizer, total_steps=steps, max_lr=max_lr), "interval": "step"}
+        if isinstance(scheduler, PlateauConfig):
+            built = build(scheduler, optimizer, mode=self._monitor.mode)
+            return {"scheduler": built, "interval": "epoch", "monitor": self._monitor.metric}
+        return {"scheduler": build(scheduler, optimizer), "interval": "epoch"}
+
+    def _keep(self, split: str, batch: Batch, logits: Tensor) -> None:
+        self._outputs[split].append(Outputs(batch.index, batch.label, logits.detach()))
+
+    def _log_epoch(self, split: str) -> None:
+        labels, logits = self.epoch_outputs(split)
+        with torch.no_grad():
+            tensors = (torch.from_numpy(array).to(self.device) for array in (logits, labels))
+            loss = float(self.criterion(*tensors))
+        if not math.isfinite(loss):
+            raise self._not_finite(split)
+        metrics = {"loss": loss} | classification_metrics(logits, labels, self.classes, self.positive_class)
+        self.log_dict({f"{split}/{name}": value for name, value in metrics.items()}, batch_size=len(labels))
+
+    def _not_finite(self, split: str) -> MedimgError:
+        rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+        return MedimgError(
+            f"the {split} loss is not finite in epoch {self.current_epoch}, before step {self.global_step}, "
+            f"at learning rate {rate:g}\n"
+            "  likely cures: a smaller optimizer.lr, trainer.gradient_clip_val=1.0, trainer.precision=32-true"
+        )
+
+
+def build_backbone(
+    model: Component, num_classes: int, image_size: int | Sequence[int] | None, load_weights: bool
+) -> Backbone:
+    """The backbone that a model configuration stands for.
+
+    The target is called as `target(config, num_classes, image_size, load_weights)`; one of the user's own gets a
+    `Custom` and finds its arguments in `config.arguments`.
+    """
+    from medimg.config.build import locate
+    from medimg.config.check import target_of
+
+    target, _ = target_of(model)
+    size = image_size if image_size is None or isinstance(image_size, int) else (image_size[0], image_size[1])
+    backbone: Backbone = locate(target)(model, num_classes, size, load_weights)
+    return backbone

@@ -1,0 +1,66 @@
+"""What a run was made with: versions, the state of the code, the device."""
+
+import platform
+import shlex
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+PACKAGES = (
+    "medimg",
+    "torch",
+    "torchvision",
+    "lightning",
+    "torchmetrics",
+    "hydra-core",
+    "omegaconf",
+    "numpy",
+    "pillow",
+    "scikit-learn",
+)
+
+
+def versions() -> dict[str, str | None]:
+    """The version of Python and of each package that can change a result; None where one is not installed."""
+    return {"python": platform.python_version(), **{package: _version(package) for package in PACKAGES}}
+
+
+def git_state(folder: Path) -> dict[str, str | bool] | None:
+    """The commit that a folder stands at and whether it was changed since; None outside a checkout."""
+    commit = _git(folder, "rev-parse", "HEAD")
+    if commit is None:
+        return None
+    return {"commit": commit, "dirty": bool(_git(folder, "status", "--porcelain"))}
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601, to the microsecond, so that runs can be put in order."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+def command() -> str:
+    """The command line of this process, as it can be given again."""
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(  # noqa: S603 - fixed program, no shell
+            ["git", "-C", str(folder), *arguments],  # noqa: S607 - git is wherever the user has it
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,209 @@
+"""The parts of a run put together: data module, classifier and trainer, and what is done with them."""
+
+import logging
+import os
+import pickle
+import shutil
+import warnings
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+from medimg.config import LossConfig, TorchvisionConfig, TrainConfig
+from medimg.config.build import locate
+from medimg.config.check import target_of
+from medimg.data.datamodule import ImageDataModule
+from medimg.data.manifest import Manifest, Split
+from medimg.errors import RequestError
+from medimg.models.classifier import ImageClassifier
+from medimg.models.losses import class_weights
+from medimg.runs import RunFolder
+from medimg.training.epoch_table import EpochTable
+from medimg.training.evaluate import predict, write_evaluation
+from medimg.training.tensorboard import log_hparams
+from medimg.training.trainer import make_trainer
+
+log = logging.getLogger(__name__)
+
+_NOISE = (
+    ".*does not have many workers.*",
+    ".*smaller than the logging interval.*",
+    ".*Checkpoint directory.*exists and is not empty.*",
+    ".*LeafSpec.*is deprecated.*",
+)
+
+
+class Experiment:
+    """One run's data module, classifier and trainer.
+
+    Args:
+        config: checked.
+        folder: where the run writes.
+        manifest: the images and their split.
+        load_weights: False where a checkpoint is about to fill them in.
+    """
+
+    def __init__(self, config: TrainConfig, folder: RunFolder, manifest: Manifest, *, load_weights: bool) -> None:
+        _quiet()
+        self.config, self.folder, self.manifest = config, folder, manifest
+        self.has_validation = bool(manifest.of("val"))
+        if not self.has_validation:
+            log.warning("no validation split: nothing is selected, and the last epoch counts as the best")
+        # the same weights for the same seed, whatever was computed before
+        L.seed_everything(config.seed, workers=True, verbose=False)
+        self.class_weights = self._class_weights()
+        self.classifier = self._classifier(load_weights)
+        self.data: ImageDataModule = locate(target_of(config.data)[0])(
+            config.data,
+            augmentation=config.augment,
+            preprocessing=self.classifier.preprocessing,
+            seed=config.seed,
+            manifest=manifest,
+            same_batches=config.trainer.overfit_batches > 0,
+        )
+        self.trainer = make_trainer(config, folder, self.has_validation)
+
+    def facts(self) -> dict[str, Any]:
+        """What run.json says of the model and the device."""
+        counts = [(parameter.numel(), parameter.requires_grad) for parameter in self.classifier.parameters()]
+        return {
+            "device": _device_name(self.trainer),
+            "precision": str(self.trainer.precision),
+            "preprocessing": self.classifier.preprocessing.as_dict(),
+            "class_weights": self._named_weights(),
+            "parameters": {
+                "total": sum(number for number, _ in counts),
+                "trained": sum(number for number, trained in counts if trained),
+            },
+        }
+
+    def fit(self, checkpoint: Path | None) -> None:
+        """Trains, from a checkpoint's full state where one is given.
+
+        Raises:
+            RequestError: the checkpoint cannot be read, or is of another model or of other classes.
+        """
+        start = read_checkpoint(checkpoint, self.manifest.classes)["epoch"] + 1 if checkpoint else 0
+        for logger in self.trainer.loggers:
+            if isinstance(logger, EpochTable):
+                logger.start_at(start)
+        self._say_what_is_trained()
+        try:
+            self.trainer.fit(self.classifier, datamodule=self.data, ckpt_path=checkpoint, weights_only=True)
+        except MisconfigurationException as error:
+            raise RequestError(f"the trainer refuses: {error}\n  see the trainer.* and callbacks.* keys") from error
+        except RuntimeError as error:
+            if "loading state_dict" not in str(error):
+                raise
+            raise RequestError(
+                f"{checkpoint} is a checkpoint of another model\n  {str(error).splitlines()[0]}"
+            ) from error
+        if not self.has_validation and self.trainer.is_global_zero:
+            _link(self.folder.last, self.folder.best)
+        self.trainer.strategy.barrier()
+
+    def evaluate(self, splits: Sequence[Split]) -> dict[str, Any]:
+        """Evaluates the best epoch and writes predictions and results; returns the content of results.json."""
+        best = read_checkpoint(self.folder.best, self.manifest.classes)
+        self.classifier.load_state_dict(best["state_dict"])
+        present = [split for split in splits if self.manifest.of(split)]
+        predictions = predict(self.trainer, self.classifier, self.data, present)
+        results = write_evaluation(self.folder, predictions, self.manifest, int(best["epoch"]))
+        log_hparams(self.trainer, self.config, results.get("val", {}))
+        return results
+
+    def _classifier(self, load_weights: bool) -> ImageClassifier:
+        config = self.config
+        model = config.model
+        if isinstance(model, TorchvisionConfig) and model.weights is None and model.freeze:
+            log.warning("model.weights=null with model.freeze: the head is trained on random features")
+        return ImageClassifier(
+            model,
+            self.manifest.classes,
+            positive_class=self.manifest.positive_class,
+            loss=config.loss,
+            class_weights=self.class_weights,
+            optimizer=config.optimizer,
+            scheduler=config.scheduler,
+            monitor=config.monitor,
+            image_size=config.data.image_size,
+            normalize=config.data.normalize,
+            load_weights=load_weights,
+        )
+
+    def _class_weights(self) -> list[float] | None:
+        """From the train split only."""
+        if not isinstance(self.config.loss, LossConfig):
+            return None
+        labels = [record.label for record in self.manifest.of("train")]
+        weights = class_weights(self.config.loss.class_weights, self.manifest.classes, labels)
+        return None if weights is None else [float(weight) for weight in weights]
+
+    def _named_weights(self) -> dict[str, float] | None:
+        if self.class_weights is None:
+            return None
+        return dict(zip(self.manifest.classes, self.class_weights, strict=True))
+
+    def _say_what_is_trained(self) -> None:
+        facts = self.facts()
+        log.info(
+            "%s on %s in %s: %s of %s parameters are trained; run folder %s",
+            getattr(self.config.model, "name", "model"),
+            facts["device"],
+            facts["precision"],
+            f"{facts['parameters']['trained']:,}",
+            f"{facts['parameters']['total']:,}",
+            self.folder.shown,
+        )
+
+
+def read_checkpoint(file: Path, classes: Sequence[str]) -> dict[str, Any]:
+    """The content of a checkpoint, on the CPU, without running any code that it may hold.
+
+    Raises:
+        RequestError: the file is missing, cut off, not a checkpoint of medimg, or of other classes.
+    """
+    if not file.is_file():
+        raise RequestError(f"there is no checkpoint {file}")
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+        found = content["hyper_parameters"]["classes"]
+        content["epoch"], content["state_dict"]
+    except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise RequestError(
+            f"{file} cannot be read as a checkpoint: it is cut off, damaged or of another kind\n  {reason}"
+        ) from error
+    except (KeyError, TypeError):
+        raise RequestError(f"{file} is not a checkpoint of medimg; weights alone go to model.weights=FILE") from None
+    if list(found) != list(classes):
+        raise RequestError(f"{file} was trained for the classes {list(found)}; the data has {list(classes)}")
+    checkpoint: dict[str, Any] = content
+    return checkpoint
+
+
+def _device_name(trainer: L.Trainer) -> str:
+    device = trainer.strategy.root_device
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def _link(source: Path, target: Path) -> None:
+    """A second name for a file; a copy where the file system has no hard links."""
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def _quiet() -> None:
+    """Leaves out what Lightning says at every start and what users can do nothing about."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in _NOISE:
+        warnings.filterwarnings("ignore", message=message)

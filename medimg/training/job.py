@@ -1,0 +1,122 @@
+"""A run as a job: begun or taken up again, and its end said in a line."""
+
+import logging
+from collections.abc import Sequence
+from logging.config import dictConfig
+from pathlib import Path
+
+import msgspec
+
+from medimg.config import CosineConfig, OneCycleConfig, TorchvisionConfig, TrainConfig
+from medimg.config.check import Allowed, as_dict, check
+from medimg.errors import MedimgError, RequestError
+from medimg.runs import RunFolder, find_run
+from medimg.training.run import train
+
+log = logging.getLogger(__name__)
+
+
+def run_job(config: TrainConfig, folder: RunFolder, *, in_sweep: bool) -> float | None:
+    """Runs a job in its folder; returns its best monitored value, or None where there is none.
+
+    In a sweep a job that is finished already is skipped, and one that fails says so and lets the sweep go on.
+    """
+    config = with_absolute_paths(config)
+    if not in_sweep:
+        return _run(config, folder, in_sweep=False)
+    if folder.info().get("status") == "completed" and folder.read_config() == as_dict(config):
+        log.info("%s: finished before, skipped", folder.path.name)
+        return best_value(config, folder)
+    try:
+        return _run(config, folder, in_sweep=True)
+    except MedimgError as error:
+        log.error("%s: failed: %s", folder.path.name, error)  # the traceback is in error.txt
+        return None
+
+
+def resume_job(run: str, runs: Path, max_epochs: int | None, allow: Allowed | None) -> None:
+    """Takes up a run in its own folder, from its last epoch that ended, or from the start where there is none.
+
+    Raises:
+        RequestError: there is no such run, it is finished, or it cannot be extended.
+    """
+    folder = find_run(run, runs)
+    config = check(folder.read_config() | {"allow": None}, allow)
+    info = folder.info()
+    wanted = max_epochs or config.trainer.max_epochs
+    if info.get("status") == "completed" and wanted <= config.trainer.max_epochs:
+        raise RequestError(
+            f"{folder.path} is finished after {config.trainer.max_epochs} epochs\n"
+            f"  to extend it: trainer.max_epochs={config.trainer.max_epochs + 10}"
+        )
+    if wanted != config.trainer.max_epochs:
+        if isinstance(config.scheduler, CosineConfig | OneCycleConfig):
+            raise RequestError(
+                f"{folder.path} cannot have {wanted} epochs: its learning-rate schedule was made for "
+                f"{config.trainer.max_epochs}, and would have been another one\n"
+                "  start a new run, or one from its weights"
+            )
+        config = msgspec.structs.replace(config, trainer=msgspec.structs.replace(config.trainer, max_epochs=wanted))
+    _log_to(folder)
+    _run(config, folder, in_sweep=bool(info.get("in_sweep")), resume=True)
+
+
+def best_value(config: TrainConfig, folder: RunFolder) -> float | None:
+    """The monitored metric of the best epoch, from the epoch table."""
+    import csv
+
+    if not folder.metrics_file.is_file():
+        return None
+    with folder.metrics_file.open(encoding="utf-8", newline="") as stream:
+        values = [float(row[config.monitor.metric]) for row in csv.DictReader(stream) if row.get(config.monitor.metric)]
+    choose = max if config.monitor.mode == "max" else min
+    return choose(values) if values else None
+
+
+def with_absolute_paths(config: TrainConfig) -> TrainConfig:
+    """The configuration as it is kept: it means the same wherever it is read."""
+    replace = msgspec.structs.replace
+    model = config.model
+    if isinstance(model, TorchvisionConfig) and model.weights and Path(model.weights).expanduser().is_file():
+        model = replace(model, weights=_absolute(model.weights))
+    return replace(
+        config,
+        data=replace(config.data, root=_absolute(config.data.root) if config.data.root else None),
+        model=model,
+        paths=replace(config.paths, runs=_absolute(config.paths.runs), cache=_absolute(config.paths.cache)),
+        ckpt_path=_absolute(config.ckpt_path) if config.ckpt_path else None,
+    )
+
+
+def _run(config: TrainConfig, folder: RunFolder, *, in_sweep: bool, resume: bool = False) -> float | None:
+    results = train(config, folder, in_sweep=in_sweep, resume=resume)
+    scores = [f"{split} macro-F1 {results[split]['f1_macro']:.4f}" for split in ("val", "test") if split in results]
+    synthetic = " (synthetic images)" if results["synthetic"] else ""
+    log.info("best epoch %d: %s%s; run folder %s", results["best_epoch"], ", ".join(scores), synthetic, folder.shown)
+    return best_value(config, folder)
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().absolute())
+
+
+def _log_to(folder: RunFolder) -> None:
+    """The logging that Hydra sets up for `train`, for a run that is taken up without Hydra."""
+    formats = {
+        "terminal": {"format": "%(message)s"},
+        "file": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"},
+    }
+    handlers: dict[str, dict[str, str]] = {
+        "console": {"class": "logging.StreamHandler", "formatter": "terminal"},
+        "file": {"class": "logging.FileHandler", "formatter": "file", "filename": str(folder.path / "train.log")},
+    }
+    names: Sequence[str] = list(handlers)
+    dictConfig(
+        {
+            "version": 1,
+            "formatters": formats,
+            "handlers": handlers,
+            "root": {"level": "INFO", "handlers": names},
+            "disable_existing_loggers": False,
+        }
+    )

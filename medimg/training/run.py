@@ -1,0 +1,130 @@
+"""The course of a run: data, model, training, evaluation of the best epoch, and what each leaves in the run folder."""
+
+import logging
+import os
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+from medimg.config import TrainConfig
+from medimg.config.check import as_dict
+from medimg.data.load import load_manifest
+from medimg.data.manifest import Manifest, write_manifest_csv
+from medimg.errors import Interrupted, MedimgError, RequestError
+from medimg.files import write_text
+from medimg.runs import RunFolder, provenance
+from medimg.training.interrupts import interruptible
+
+log = logging.getLogger(__name__)
+
+
+def train(config: TrainConfig, folder: RunFolder, *, in_sweep: bool = False, resume: bool = False) -> dict[str, Any]:
+    """Trains, evaluates the best epoch, and writes the run folder.
+
+    Args:
+        config: checked.
+        folder: of the run; made if it is not there.
+        in_sweep: whether `evaluate_test=auto` leaves the test split alone.
+        resume: go on from the last checkpoint in the folder, or from the start where there is none yet.
+
+    Returns:
+        The content of results.json.
+
+    Raises:
+        RequestError: the data, a file or the configuration is wrong.
+        MedimgError: the work failed; the traceback is in error.txt.
+        Interrupted: a signal ended it; the run can be resumed.
+    """
+    folder = RunFolder(folder.path.absolute(), writable=_is_first_process())
+    clock = _begin(config, folder, in_sweep=in_sweep, resume=resume)
+    try:
+        with interruptible():
+            results = _course(config, folder, in_sweep=in_sweep, resume=resume)
+    except Interrupted:
+        _end(folder, "interrupted", clock)
+        raise
+    except Exception as error:
+        if folder.writable:
+            write_text(folder.error_file, traceback.format_exc())
+        _end(folder, "failed", clock)
+        if isinstance(error, MedimgError):
+            raise
+        raise MedimgError(f"{type(error).__name__}: {error}\n  the traceback is in {folder.error_file}") from error
+    _end(folder, "completed", clock)
+    return results
+
+
+def _begin(config: TrainConfig, folder: RunFolder, *, in_sweep: bool, resume: bool) -> float:
+    """Writes what is known before anything runs; returns when the run would have started had it never stopped."""
+    before = folder.info() if resume else {}
+    if not resume:
+        folder.clear()
+    folder.write_config(as_dict(config))
+    if folder.writable:
+        folder.error_file.unlink(missing_ok=True)
+    folder.update(
+        status="running",
+        name=config.name,
+        seed=config.seed,
+        monitor=as_dict(config.monitor),
+        started=before.get("started") or provenance.now(),
+        finished=None,
+        in_sweep=in_sweep,
+        command=before.get("command") or provenance.command(),
+        versions=provenance.versions(),
+        git=provenance.git_state(Path.cwd()),
+    )
+    return time.monotonic() - float(before.get("seconds") or 0.0)
+
+
+def _end(folder: RunFolder, status: str, clock: float) -> None:
+    folder.update(status=status, finished=provenance.now(), seconds=round(time.monotonic() - clock, 3))
+
+
+def _course(config: TrainConfig, folder: RunFolder, *, in_sweep: bool, resume: bool) -> dict[str, Any]:
+    # the data first: its mistakes are found before anything heavy is imported
+    manifest = load_manifest(config.data, Path(config.paths.cache).expanduser())
+    _record_data(folder, manifest, resume=resume)
+
+    from medimg.training.experiment import Experiment
+
+    checkpoint = Path(config.ckpt_path).expanduser() if config.ckpt_path else None
+    if resume and folder.last.is_file():
+        checkpoint = folder.last
+    experiment = Experiment(config, folder, manifest, load_weights=checkpoint is None)
+    folder.update(**experiment.facts())
+    experiment.fit(checkpoint)
+    return experiment.evaluate(["val", "test"] if _looks_at_test(config, in_sweep) else ["val"])
+
+
+def _record_data(folder: RunFolder, manifest: Manifest, *, resume: bool) -> None:
+    fingerprint = manifest.fingerprint()
+    if resume and folder.info().get("data_fingerprint") not in {None, fingerprint}:
+        raise RequestError(
+            f"the images have changed since {folder.shown} was started\n"
+            f"  {folder.manifest_file.name} in it lists what they were; a new run takes them as they are now"
+        )
+    if folder.writable:
+        write_manifest_csv(manifest, folder.manifest_file)
+    folder.update(
+        classes=list(manifest.classes),
+        positive_class=manifest.positive_class,
+        split_unit=manifest.split_unit,
+        synthetic=manifest.synthetic,
+        counts=manifest.counts(),
+        data_fingerprint=fingerprint,
+    )
+
+
+def _looks_at_test(config: TrainConfig, in_sweep: bool) -> bool:
+    """A sweep selects among its jobs, so they leave the test split alone, unless it is a fold's own held-out part."""
+    if config.evaluate_test == "auto":
+        return not in_sweep or config.data.fold is not None
+    return config.evaluate_test
+
+
+def _is_first_process() -> bool:
+    """Distributed training starts helpers that run the same command; the first process alone writes."""
+    ranks = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "NODE_RANK")
+    return all(int(os.environ.get(name, "0")) == 0 for name in ranks)

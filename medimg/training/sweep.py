@@ -1,0 +1,52 @@
+"""A sweep: every job checked before the first starts, Hydra's launcher to run them, and a table at the end."""
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.hydra import Hydra
+from omegaconf import DictConfig, OmegaConf
+
+from medimg.config.compose import compose, jobs, without_sweep
+from medimg.config.names import job_folder
+from medimg.errors import RequestError
+from medimg.runs import RunFolder
+from medimg.runs.summary import summary
+
+log = logging.getLogger(__name__)
+
+Check = Callable[[Sequence[str]], Any]
+Job = Callable[[DictConfig], Any]
+
+
+def sweep(hydra: Hydra, overrides: Sequence[str], check: Check, job: Job) -> int:
+    """Runs every combination; the exit code is 1 where a job failed.
+
+    Args:
+        hydra: of the session.
+        overrides: of the command line, values to try separated by commas.
+        check: raises RequestError for the overrides of a job that cannot run.
+        job: runs one.
+    """
+    base = compose(without_sweep(overrides))
+    folders = []
+    if "BasicSweeper" in str(OmegaConf.select(base, "hydra.sweeper._target_")):
+        planned = jobs(overrides, base)
+        for number, job_overrides in enumerate(planned):
+            try:
+                check(job_overrides)
+            except RequestError as error:
+                raise RequestError(f"job {number} ({' '.join(job_overrides)}): {error}") from None
+        folders = [RunFolder(Path(base.hydra.sweep.dir, job_folder(one)).absolute()) for one in planned]
+    hydra.multirun("train", job, list(overrides))
+    return report(folders)
+
+
+def report(folders: Sequence[RunFolder]) -> int:
+    """Prints the table of a sweep's runs and what failed; 1 where something did."""
+    failed = [folder for folder in folders if folder.info().get("status") != "completed"]
+    print(summary(folders))  # noqa: T201 - the result of the command
+    for folder in failed:
+        log.error("failed: %s (%s)", folder.shown, folder.error_file.name)
+    return 1 if failed else 0

@@ -1,0 +1,107 @@
+"""What TensorBoard shows besides scalars: augmented images, confusion matrices, precision-recall curves, HPARAMS."""
+
+from typing import Any
+
+import lightning as L
+import numpy as np
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
+from torch.utils.tensorboard import SummaryWriter
+from torchvision.utils import make_grid
+
+from medimg.config import MonitorConfig, TrainConfig
+from medimg.config.check import as_dict
+from medimg.data.dataset import Batch
+from medimg.evaluation.metrics import confusion_matrix
+from medimg.evaluation.predictions import softmax
+from medimg.models.classifier import ImageClassifier
+from medimg.reporting.figures import confusion_matrix_figure
+from medimg.training.selection import Rank, rank
+
+
+def writer(trainer: L.Trainer) -> SummaryWriter | None:
+    """The writer of the run's event files, where TensorBoard is on and this is the first process."""
+    if not trainer.is_global_zero:
+        return None
+    return next((logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)), None)
+
+
+class TensorBoardFigures(Callback):
+    """Draws what needs a picture, and only where there is something new to see.
+
+    A figure costs more than an epoch of a small study, so confusion matrices and precision-recall curves are drawn for
+    each new best epoch and for the last.
+
+    Args:
+        augmented_images: how many images of the first training batch to show, as the model gets them.
+        monitor: what makes an epoch the best so far.
+    """
+
+    def __init__(self, augmented_images: int, monitor: MonitorConfig) -> None:
+        self.augmented_images = augmented_images
+        self.monitor = monitor
+        self.best: Rank | None = None
+        self._drawn_epoch = -1
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Batch, batch_idx: int
+    ) -> None:
+        """Shows the first batch as it is after augmentation."""
+        if trainer.current_epoch > 0 or batch_idx > 0 or not self.augmented_images:
+            return
+        if (board := writer(trainer)) is not None and isinstance(pl_module, ImageClassifier):
+            images = pl_module.preprocessing.to_unit(batch.image[: self.augmented_images]).float().cpu()
+            board.add_image("train/augmented_images", make_grid(images, nrow=8, padding=2), 0)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Draws the epoch where it is the best so far."""
+        found = rank(trainer.callback_metrics, self.monitor)
+        if trainer.sanity_checking or found is None or (self.best is not None and found <= self.best):
+            return
+        self.best = found
+        self._draw(trainer, pl_module)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Draws the last epoch."""
+        if trainer.val_dataloaders:
+            self._draw(trainer, pl_module)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run has to know."""
+        return {"best": list(self.best) if self.best else None}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """The reverse of `state_dict`."""
+        self.best = (state_dict["best"][0], state_dict["best"][1]) if state_dict["best"] else None
+
+    def _draw(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.global_step == self._drawn_epoch or not isinstance(pl_module, ImageClassifier):
+            return
+        self._drawn_epoch = trainer.global_step
+        labels, logits = pl_module.epoch_outputs("val")  # of all processes, so all have to come here
+        if (board := writer(trainer)) is None:
+            return
+        counts = confusion_matrix(labels, logits.argmax(axis=1), len(pl_module.classes))
+        for tag, by_true_class in (("counts", False), ("by_true_class", True)):
+            picture = confusion_matrix_figure(counts, pl_module.classes, by_true_class=by_true_class)
+            board.add_image(f"val/confusion_matrix/{tag}", picture, trainer.global_step, dataformats="HWC")
+        for number, (name, column) in enumerate(zip(pl_module.classes, softmax(logits).T, strict=True)):
+            board.add_pr_curve(f"val/precision_recall/{name}", labels == number, column, trainer.global_step)
+
+
+@rank_zero_only
+def log_hparams(trainer: L.Trainer, config: TrainConfig, scores: dict[str, float]) -> None:
+    """Lets TensorBoard's HPARAMS compare runs: their settings beside their best validation scores."""
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoardLogger):
+            logger.log_hyperparams(_flat(as_dict(config)), {f"best/{name}": score for name, score in scores.items()})
+            logger.save()
+
+
+def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
+    """Dotted keys; what is neither number nor text as text."""
+    if isinstance(node, dict):
+        pairs = [_flat(child, f"{prefix}.{name}" if prefix else name) for name, child in node.items()]
+        return {name: value for pair in pairs for name, value in pair.items()}
+    return {prefix: node if isinstance(node, bool | int | float | str | np.number) else str(node)}

@@ -1,0 +1,110 @@
+"""Builds the Lightning Trainer of a run from its configuration."""
+
+import sys
+from datetime import timedelta
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import Callback, TQDMProgressBar
+from lightning.pytorch.loggers import Logger
+
+from medimg.config import (
+    CheckpointConfig,
+    EarlyStoppingConfig,
+    FiguresConfig,
+    MonitorConfig,
+    TensorBoardConfig,
+    TrainConfig,
+    TrainerConfig,
+)
+from medimg.config.build import build
+from medimg.config.check import as_dict
+from medimg.errors import RequestError
+from medimg.runs import RunFolder
+from medimg.training.determinism import StatelessRandomness
+from medimg.training.epoch_table import EpochTable
+
+# what the Trainer calls differently, or what is not the Trainer's
+_OURS = ("precision", "enable_progress_bar", "overfit_batches", "max_time")
+
+
+def make_trainer(config: TrainConfig, folder: RunFolder, has_validation: bool) -> L.Trainer:
+    """The Trainer of a run, with its callbacks and loggers.
+
+    Raises:
+        RequestError: what was asked for is not on this machine, or does not go together.
+    """
+    options = {name: value for name, value in as_dict(config.trainer).items() if name not in _OURS}
+    if config.trainer.overfit_batches:
+        options["limit_train_batches"] = config.trainer.overfit_batches
+    try:
+        return L.Trainer(
+            default_root_dir=folder.path,
+            precision=precision(config.trainer),
+            max_time=_max_time(config.trainer.max_time),
+            callbacks=_callbacks(config, folder, config.monitor if has_validation else None),
+            logger=_loggers(config, folder),
+            use_distributed_sampler=False,  # ours know their rank, and double no image
+            enable_progress_bar=_progress_bar(config.trainer),
+            **options,
+        )
+    except (MisconfigurationException, ValueError) as error:
+        raise RequestError(f"the trainer cannot be set up: {error}\n  see the trainer.* keys") from error
+
+
+def precision(config: TrainerConfig) -> Any:
+    """The precision to train in: as asked, or for `auto` mixed precision on GPUs that gain from it, else 32 bits."""
+    if config.precision != "auto":
+        return config.precision
+    if config.accelerator not in {"auto", "gpu", "cuda"} or not torch.cuda.is_available():
+        return "32-true"
+    major, _ = torch.cuda.get_device_capability()
+    # Ampere (8) and later compute in bf16; Volta and Turing (7) have tensor cores for fp16 alone
+    return "bf16-mixed" if major >= 8 else "16-mixed" if major == 7 else "32-true"
+
+
+def _progress_bar(config: TrainerConfig) -> bool:
+    return sys.stderr.isatty() if config.enable_progress_bar == "auto" else config.enable_progress_bar
+
+
+def _max_time(text: str | None) -> timedelta | None:
+    """DD:HH:MM:SS."""
+    if text is None:
+        return None
+    try:
+        days, hours, minutes, seconds = (int(part) for part in text.split(":"))
+    except ValueError:
+        raise RequestError(f"trainer.max_time={text}: expected DD:HH:MM:SS, such as 00:12:00:00") from None
+    return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+
+
+def _callbacks(config: TrainConfig, folder: RunFolder, monitor: MonitorConfig | None) -> list[Callback]:
+    callbacks: list[Callback] = [StatelessRandomness(config.seed)]
+    if _progress_bar(config.trainer):
+        callbacks.append(TQDMProgressBar(leave=False))
+    for name, node in config.callbacks.items():
+        if node is None:
+            continue
+        if isinstance(node, CheckpointConfig):
+            callbacks += build(node, folder=folder.checkpoints, monitor=monitor)
+        elif isinstance(node, EarlyStoppingConfig):
+            if monitor is None:
+                raise RequestError(f"callbacks.{name} needs a validation split\n  data.val_fraction=0.2 cuts one off")
+            callbacks.append(build(node, monitor=monitor.metric, mode=monitor.mode))
+        elif isinstance(node, FiguresConfig):
+            callbacks.append(build(node, monitor=config.monitor))
+        else:
+            callbacks.append(build(node))
+    return callbacks
+
+
+def _loggers(config: TrainConfig, folder: RunFolder) -> list[Logger]:
+    loggers: list[Logger] = [EpochTable(folder.metrics_file, config.monitor, config.trainer.max_epochs)]
+    for node in config.logger.values():
+        if isinstance(node, TensorBoardConfig):
+            loggers.append(build(node, save_dir=folder.path, name="", version="tensorboard", default_hp_metric=False))
+        elif node is not None:
+            loggers.append(build(node))
+    return loggers

@@ -1,0 +1,78 @@
+import io
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms import v2
+
+from medimg.data.preprocessing import Preprocessing
+
+IMAGENET = Preprocessing(8, 6, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 3)
+
+
+@pytest.fixture
+def image():
+    return torch.randint(0, 256, (3, 20, 31), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+
+
+def test_resize_agrees_with_pillow_and_stretches(image):
+    resized = IMAGENET.resize(image)
+    assert resized.dtype == torch.uint8
+    assert resized.shape == (3, 8, 6)
+    expected = np.asarray(Image.fromarray(image.permute(1, 2, 0).numpy()).resize((6, 8), Image.Resampling.BILINEAR))
+    assert (resized.permute(1, 2, 0).int() - torch.tensor(expected).int()).abs().max() <= 1
+
+
+def test_float_stays_float_and_in_range(image):
+    resized = IMAGENET.resize(image.float() / 255)
+    assert resized.dtype == torch.float32
+    assert 0 <= resized.min() <= resized.max() <= 1
+    torch.testing.assert_close(resized * 255, IMAGENET.resize(image).float(), atol=1, rtol=0)
+
+
+def test_the_right_size_is_not_touched():
+    image = torch.zeros(3, 8, 6)
+    assert IMAGENET.resize(image) is image
+
+
+def test_to_unit():
+    assert IMAGENET.to_unit(torch.tensor([0, 51, 255], dtype=torch.uint8)).tolist() == pytest.approx([0, 0.2, 1])
+    floats = torch.rand(2, 3)
+    assert IMAGENET.to_unit(floats) is floats
+
+
+def test_normalise_agrees_with_torchvision_and_goes_back(image):
+    batch = IMAGENET.to_unit(image.expand(4, -1, -1, -1))
+    normal = IMAGENET.normalise(batch)
+    torch.testing.assert_close(normal, v2.Normalize(list(IMAGENET.mean), list(IMAGENET.std))(batch))
+    torch.testing.assert_close(IMAGENET.denormalise(normal), batch)
+    torch.testing.assert_close(IMAGENET.normalise(batch[0]), normal[0])
+
+
+def test_normalising_whole_numbers_is_refused(image):
+    with pytest.raises(TypeError, match="to_unit first"):
+        IMAGENET.normalise(image)
+
+
+def test_without_normalisation(image):
+    plain = IMAGENET.without_normalisation()
+    assert plain == Preprocessing(8, 6, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), 3)
+    batch = plain.to_unit(image)
+    assert plain.normalise(batch) is batch
+    assert plain.denormalise(batch) is batch
+
+
+def test_the_dictionary_survives_a_checkpoint_and_json():
+    stream = io.BytesIO()
+    torch.save({"preprocessing": IMAGENET.as_dict()}, stream)
+    stream.seek(0)
+    loaded = torch.load(stream, weights_only=True)["preprocessing"]
+    assert Preprocessing.from_dict(loaded) == IMAGENET
+    assert Preprocessing.from_dict(json.loads(json.dumps(IMAGENET.as_dict()))) == IMAGENET
+
+
+def test_channels_must_fit():
+    with pytest.raises(ValueError, match="one number for each of 1 channels"):
+        Preprocessing(8, 8, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2), 1)
