@@ -36,14 +36,18 @@ def _resume(overrides: Sequence[str]) -> int:
     from medimg.config.quoting import quoted
     from medimg.training.job import resume_job
 
-    given = {override.key_or_group: override.value() for override in parse(quoted(overrides))}
-    for key in given:
+    given: dict[str, Any] = {}
+    for override in parse(quoted(overrides)):
+        key = override.key_or_group
         if key not in KEYS:
             raise RequestError(f"resume has no key {key!r}. {suggestion(key, KEYS)}\n  keys: {', '.join(KEYS)}")
-    if "run" not in given:
+        if override.is_sweep_override():
+            raise RequestError(f"{override.input_line}: resume takes one value\n  a value with commas is quoted twice")
+        given[key] = override.value()
+    if not given.get("run"):
         raise RequestError("run=... is needed: a run folder, or latest")
     max_epochs = given.get("trainer.max_epochs")
-    if max_epochs is not None and (not isinstance(max_epochs, int) or max_epochs < 1):
+    if max_epochs is not None and (type(max_epochs) is not int or max_epochs < 1):
         raise RequestError(f"trainer.max_epochs={max_epochs}: expected whole number >= 1")
     allow: Any = given.get("allow")
     resume_job(str(given["run"]), Path(str(given.get("paths.runs", "runs"))), max_epochs, allow)

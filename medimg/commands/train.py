@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from medimg.commands.help import help_text
 from medimg.commands.options import parser
 from medimg.config.check import check
-from medimg.config.compose import compose, hydra_session, resolve
+from medimg.config.compose import compose, hydra_session, resolve, unresolved
 from medimg.config.quoting import quoted
 from medimg.config.training import TrainConfig
 from medimg.errors import RequestError
@@ -28,10 +28,12 @@ def main(arguments: Sequence[str]) -> int:
     overrides = quoted(options.overrides)
     with hydra_session() as hydra:
         if options.help:
-            print(help_text(_groups(hydra), resolve(compose(overrides))))
+            print(help_text(_groups(hydra), _defaults(compose(overrides))))
             return 0
         if options.cfg:
-            compose(overrides)  # says what is wrong in our words
+            composed = compose(overrides)  # says what is wrong in our words
+            if options.package and not OmegaConf.is_config(OmegaConf.select(composed, options.package)):
+                raise RequestError(f"--package {options.package}: the configuration has no such part")
             hydra.show_cfg("train", overrides, options.cfg, options.package, options.resolve)
             return 0
         if options.multirun:
@@ -70,6 +72,14 @@ def _options(arguments: Sequence[str]) -> Any:
     made.add_argument("--resolve", action="store_true")
     made.add_argument("--package", "-p")
     return made.parse_intermixed_args(list(arguments))
+
+
+def _defaults(composed: DictConfig) -> dict[str, Any]:
+    """The values that the help shows; as they are written, where one that others are made of is not given yet."""
+    try:
+        return resolve(composed)
+    except RequestError:
+        return unresolved(composed)
 
 
 def _groups(hydra: Hydra) -> dict[str, list[str]]:

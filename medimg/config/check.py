@@ -1,6 +1,5 @@
 """From a plain nested dict to a checked TrainConfig, and back; light, so that mistakes are answered at once."""
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -8,8 +7,10 @@ from typing import Any
 import msgspec
 
 from medimg.config.base import Component, Custom
-from medimg.config.kinds import fields, find, targets, union
+from medimg.config.data import PhantomConfig
+from medimg.config.kinds import find, structs_of, union
 from medimg.config.training import CheckpointConfig, TrainConfig
+from medimg.config.wording import explain
 from medimg.errors import RequestError, suggestion
 
 AVERAGES = ("f1_macro", "accuracy", "loss", "precision_macro", "recall_macro", "auroc")
@@ -31,17 +32,14 @@ def check(raw: Mapping[str, Any], allow: Allowed | None = None) -> TrainConfig:
     Raises:
         RequestError: an unknown key or target, a wrong type, a value out of range, or values that contradict.
     """
-    raw = dict(raw)
-    _refuse_missing(raw)
+    raw = _with_names_as_text(raw)
+    refuse_missing(raw)
+    allow = _convert({} if allow is None else allow, dict[str, list[str]], "allow")
     for role in ROLES:
-        raw[role] = _admit(raw.get(role), role, role, allow or {})
+        raw[role] = _admit(raw.get(role), role, role, allow)
     for role in ROLES_OF_MANY:
-        nodes = raw.get(role) or {}
-        raw[role] = {name: _admit(node, f"{role}.{name}", role, allow or {}) for name, node in nodes.items()}
-    try:
-        config = msgspec.convert(raw, TrainConfig)
-    except msgspec.ValidationError as error:
-        raise RequestError(_explain(str(error), raw)) from None
+        raw[role] = _admit_many({} if raw.get(role) is None else raw[role], role, allow)
+    config: TrainConfig = _convert(raw, TrainConfig)
     _check_together(config)
     return config
 
@@ -69,29 +67,54 @@ def admit(node: Component | Mapping[str, Any], role: str, allow: Allowed | None 
     """
     if isinstance(node, Component):
         return node
-    node = _admit(dict(node), role, role, allow or {})
-    try:
-        component: Component = msgspec.convert(node, union(role))
-    except msgspec.ValidationError as error:
-        raise RequestError(_explain(str(error).replace("`$", f"`$.{role}"), {role: node})) from None
+    component: Component = _convert(_admit(dict(node), role, role, allow or {}), union(role), role)
     return component
 
 
-def _refuse_missing(node: Any, key: str = "") -> None:
-    """`???` marks what the user has to give."""
+def refuse_missing(node: Any, key: str = "") -> None:
+    """Raises RequestError where `???` is left, which marks what the user has to give."""
     if node == "???":
         purpose = next((field.description for field in find(key)), "")
         raise RequestError(f"{key} is needed and has no default\n  {key}=...  {purpose}".rstrip())
     if isinstance(node, dict):
         for name, child in node.items():
-            _refuse_missing(child, f"{key}.{name}" if key else str(name))
+            refuse_missing(child, f"{key}.{name}" if key else str(name))
+
+
+def _convert(node: Any, kind: Any, key: str = "") -> Any:
+    """The typed value of plain containers that stand at this key."""
+    try:
+        return msgspec.convert(node, kind)
+    except msgspec.ValidationError as error:
+        raise RequestError(explain(str(error), node, key)) from None
+
+
+def _with_names_as_text(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Classes called 0 and 1 are names: Hydra reads them as numbers and takes no quotes there."""
+    changed = dict(raw)
+    for group, key in (("data", "class_aliases"), ("loss", "class_weights")):
+        node = raw.get(group)
+        if isinstance(node, dict) and isinstance(node.get(key), dict):
+            named = {str(name) if type(name) is int else name: value for name, value in node[key].items()}
+            changed[group] = node | {key: named}
+    return changed
+
+
+def _admit_many(nodes: Any, role: str, allow: Allowed) -> Any:
+    """The named components of a group, each checked by itself, so that a mistake is told with its whole key."""
+    if not isinstance(nodes, dict):
+        return nodes
+    admitted = {name: _admit(node, f"{role}.{name}", role, allow) for name, node in nodes.items()}
+    for name, node in admitted.items():
+        _convert(node, union(role), f"{role}.{name}")
+    return admitted
 
 
 def _admit(node: Any, key: str, role: str, allow: Allowed) -> Any:
     """The node of a component, once its target is known or allowed."""
     if not isinstance(node, dict):
         return node
-    known = targets(role)
+    known = list(structs_of(role))
     target = node.get("_target_")
     if not isinstance(target, str):
         raise RequestError(f"{key} does not say what to build: it has no _target_\n  known here: {', '.join(known)}")
@@ -106,48 +129,10 @@ def _admit(node: Any, key: str, role: str, allow: Allowed) -> Any:
     )
 
 
-def _explain(message: str, raw: Any) -> str:
-    """Says in the user's keys what msgspec says in its own path notation."""
-    reason, _, path = message.partition(" - at `$")
-    parts = re.findall(r"\.(\w+)|\[(\d+)\]", path.rstrip("`"))
-    key = ".".join(name or index for name, index in parts)
-    if unknown := re.match(r"Object contains unknown field `(.+)`", reason):
-        siblings = _siblings(key, unknown.group(1))
-        full = f"{key}.{unknown.group(1)}" if key else unknown.group(1)
-        return f"there is no key {full!r}. {suggestion(unknown.group(1), siblings)}\n  keys here: {', '.join(siblings)}"
-    value = raw
-    for name, index in parts:
-        value = value[int(index)] if index else value[name]
-    lines = [f"{key}={value}: {_in_words(reason)}"]
-    for field in find(re.sub(r"\.\d+$", "", key))[:1]:
-        literals = [_yaml(word) for word in field.literals]
-        if literals:
-            lines.append(f"  allowed words: {', '.join(literals)}. {suggestion(str(value), literals)}".rstrip())
-        if field.description:
-            lines.append(f"  {field.key}: {field.description}")
-    return "\n".join(lines)
-
-
-def _siblings(parent: str, unknown: str) -> list[str]:
-    """The keys that stand where the unknown one was found."""
-    prefix = f"{parent}." if parent else ""
-    names = {field.key.removeprefix(prefix).split(".")[0] for field in fields() if field.key.startswith(prefix)}
-    return sorted(names - {unknown})
-
-
-def _in_words(reason: str) -> str:
-    reason = reason.replace("`", "").replace("array", "list").replace("str", "text").replace("int", "whole number")
-    reason = reason.replace("float", "number").replace("bool", "true or false").replace("object", "{name:value}")
-    reason = reason.replace("Invalid enum value", "not an allowed value:")
-    return reason[0].lower() + reason[1:]
-
-
-def _yaml(value: Any) -> str:
-    return json.dumps(value).strip('"')
-
-
 def _check_together(config: TrainConfig) -> None:
     """What no single value shows."""
+    if not config.data.root and not isinstance(config.data, PhantomConfig):
+        raise RequestError(f"data.root is needed by data={config.data.name}, and has no default\n  data.root=PATH")
     if not any(isinstance(node, CheckpointConfig) for node in config.callbacks.values()):
         raise RequestError("callbacks.checkpoint cannot be switched off: a run is evaluated from its best checkpoint")
     _check_monitor(config)

@@ -17,7 +17,7 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 
-from medimg.config.check import check
+from medimg.config.check import check, refuse_missing
 from medimg.config.explain import explained
 from medimg.config.names import job_folder, unique
 from medimg.config.quoting import quoted
@@ -65,12 +65,23 @@ def compose(overrides: Sequence[str], config_name: str = "train") -> DictConfig:
 
 
 def resolve(config: DictConfig) -> dict[str, Any]:
-    """Our part of a composed configuration in plain containers, interpolations replaced by their values."""
+    """Our part of a composed configuration in plain containers, interpolations replaced by their values.
+
+    Raises:
+        RequestError: a value is missing, or an interpolation names what does not exist.
+    """
     with explained(()):
+        refuse_missing(unresolved(config))
         ours = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
         ours._set_parent(config)
         plain: dict[str, Any] = OmegaConf.to_container(ours, resolve=True)  # type: ignore[assignment]
     return plain
+
+
+def unresolved(config: DictConfig) -> dict[str, Any]:
+    """Our part of a composed configuration in plain containers, as it is written."""
+    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=False)  # type: ignore[assignment]
+    return {key: value for key, value in plain.items() if key != "hydra"}
 
 
 def load(overrides: Sequence[str] = ()) -> TrainConfig:

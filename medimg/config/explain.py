@@ -9,6 +9,7 @@ from hydra.errors import ConfigCompositionException, HydraException, MissingConf
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from medimg.errors import RequestError, nearest, suggestion
 
@@ -24,6 +25,10 @@ def explained(overrides: Sequence[str]) -> Iterator[None]:
         raise RequestError(_syntax(error)) from error
     except (HydraException, OmegaConfBaseException) as error:
         raise RequestError(_other(error, overrides)) from error
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise RequestError(f"a file of the configuration is not YAML\n  {error}") from error
+    except ValueError as error:  # what Hydra raises for model=null
+        raise RequestError(_no_choice(error, overrides)) from error
 
 
 def _missing_choice(error: MissingConfigException) -> str:
@@ -33,6 +38,21 @@ def _missing_choice(error: MissingConfigException) -> str:
         return f"there is no choice {choice!r} in the group {group!r}\n  {str(error).splitlines()[0]}"
     listed = ", ".join(options)
     return f"{group}={choice}: no such choice. {suggestion(choice, options)}\n  choices of {group}: {listed}"
+
+
+def _no_choice(error: ValueError, overrides: Sequence[str]) -> str:
+    """A group was given something other than the name of a choice."""
+    for line in overrides:
+        group, _, value = line.lstrip("+").partition("=")
+        choices = _choices(group) if re.fullmatch(r"null|true|false|[\d.]+", value.strip().lower()) else []
+        if choices:
+            return f"{group}={value}: no such choice\n  choices of {group}: {', '.join(choices)}"
+    return f"{' '.join(overrides)}: cannot be read as key=value\n  {error}"
+
+
+def _choices(group: str) -> list[str]:
+    hydra = GlobalHydra.instance().hydra
+    return sorted(hydra.config_loader.get_group_options(group)) if hydra and group else []
 
 
 def _syntax(error: OverrideParseException) -> str:
@@ -47,7 +67,7 @@ def _syntax(error: OverrideParseException) -> str:
 def _other(error: Exception, overrides: Sequence[str]) -> str:
     text = str(error)
     if isinstance(error, ConfigCompositionException):
-        if sweep := re.search(r"Sweep parameters '(.+)' requires --multirun", text):
+        if sweep := re.search(r"(?:Sweep parameters|Ambiguous value for argument) '(.+?)'", text):
             return (
                 f"{sweep.group(1)}: several values make a sweep, which needs -m\n"
                 "  medimg train -m ...; for one value that has commas, quote it twice: 'key=\"a,b\"'"
@@ -72,11 +92,12 @@ def _unknown_key(key: str, overrides: Sequence[str]) -> str:
     last = key.rpartition(".")[2]
     near = nearest(key, [*keys, *groups], n=1) or [name for name in keys if name.rpartition(".")[2] == last][:1]
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    where = (
-        f"\n  keys of {parent}: {', '.join(name.rpartition('.')[2] for name in siblings)}"
-        if siblings and parent
-        else ""
-    )
+    where = ""
+    if siblings and parent:
+        where = f"\n  keys of {parent}: {', '.join(name.rpartition('.')[2] for name in siblings)}"
+    elif parent in keys and (choices := _choices(parent.partition(".")[0])):
+        hint = f" {parent} has no keys here."
+        where = f"\n  choices of {parent.partition('.')[0]}: {', '.join(choices)}"
     return f"there is no key {key!r}.{hint}{where}" + ("" if where else "\n  medimg train --help lists the keys")
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import msgspec
 from msgspec import Meta
 
+from medimg.config.base import Component, Custom
 from medimg.config.training import TrainConfig
 
 
@@ -38,7 +39,8 @@ def fields(root: type[msgspec.Struct] = TrainConfig, prefix: str = "") -> Iterat
         if not structs:
             yield Field(prefix + name, plain, description)
         for struct in structs:
-            yield from fields(struct, f"{prefix}{name}.")
+            if struct is not Custom:  # its arguments stand beside `_target_`, under names that nobody here knows
+                yield from fields(struct, f"{prefix}{name}.")
 
 
 def find(key: str) -> list[Field]:
@@ -46,21 +48,16 @@ def find(key: str) -> list[Field]:
     return [field for field in fields() if field.key == key]
 
 
-def targets(role: str) -> list[str]:
-    """The `_target_` names that a group admits without `allow`: those that have a struct in the schema."""
-    kinds, _ = _flatten(get_type_hints(TrainConfig, include_extras=True)[role])
-    members = [member for kind in kinds for member in (get_args(kind) if get_origin(kind) is dict else [kind])]
-    structs = [kind for member in members for kind in _flatten(member)[0] if _is_component(kind)]
-    return [str(struct.__struct_config__.tag) for struct in structs if struct.__struct_config__.tag != "custom"]
+def structs_of(role: str) -> dict[str, type[Component]]:
+    """The structs of a group by their `_target_`: what it admits without `allow`."""
+    members = [kind for kind in _flatten(union(role))[0] if isinstance(kind, type) and issubclass(kind, Component)]
+    return {str(member.__struct_config__.tag): member for member in members if member is not Custom}
 
 
 def union(role: str) -> Any:
-    """The type of a group's component: the union of its structs."""
-    return get_type_hints(TrainConfig, include_extras=True)[role]
-
-
-def _is_component(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+    """The type of a group's component: the union of its structs. For a group of many, the type of each."""
+    hint = get_type_hints(TrainConfig, include_extras=True)[role]
+    return get_args(hint)[1] if get_origin(hint) is dict else hint
 
 
 def _flatten(hint: Any) -> tuple[tuple[Any, ...], str]:

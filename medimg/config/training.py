@@ -21,7 +21,9 @@ class TrainerConfig(Node, frozen=True, kw_only=True):
     max_epochs: Annotated[PositiveInt, Meta(description="epochs to train")] = 10
     min_epochs: Annotated[PositiveInt | None, Meta(description="epochs before early stopping may stop")] = None
     max_steps: Annotated[int, Meta(ge=-1, description="optimizer steps to train; -1: no limit")] = -1
-    max_time: Annotated[str | None, Meta(description="longest training time, as DD:HH:MM:SS")] = None
+    max_time: Annotated[
+        str | None, Meta(description="longest training time, as DD:HH:MM:SS", pattern=r"^\d+:\d\d:\d\d:\d\d$")
+    ] = None
     accelerator: Annotated[
         Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu"], Meta(description="where to compute")
     ] = "auto"
@@ -109,8 +111,8 @@ AnyLogger = TensorBoardConfig
 class PathsConfig(Node, frozen=True, kw_only=True):
     """Folders."""
 
-    runs: Annotated[str, Meta(description="where runs go")] = "runs"
-    cache: Annotated[str, Meta(description="where caches go")] = "~/.cache/medimg"
+    runs: Annotated[str, Meta(description="where runs go", min_length=1)] = "runs"
+    cache: Annotated[str, Meta(description="where caches go", min_length=1)] = "~/.cache/medimg"
 
 
 class MonitorConfig(Node, frozen=True, kw_only=True):
@@ -134,9 +136,13 @@ class TrainConfig(Node, frozen=True, kw_only=True):
     logger: dict[str, AnyLogger | Custom | None] = msgspec.field(default_factory=dict)
     paths: PathsConfig = PathsConfig()
     monitor: MonitorConfig = MonitorConfig()
-    name: Annotated[str, Meta(description="names the run, or the study of a sweep", pattern=r"^[A-Za-z0-9._-]+$")] = (
-        "run"
-    )
+    name: Annotated[
+        str,
+        Meta(
+            description="names the run, or the study of a sweep: letters, digits, . _ -",
+            pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$",
+        ),
+    ] = "run"
     seed: Annotated[int, Meta(ge=0, lt=2**32, description="seed of training: weights, order, augmentation")] = 0
     evaluate_test: Annotated[
         bool | Literal["auto"],

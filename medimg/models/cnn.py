@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import Literal
 
 from torch import nn
 
@@ -50,7 +51,7 @@ def small_cnn(
     return Backbone(net, _preprocessing(height, width, config.in_channels))
 
 
-def _preprocessing(height: int, width: int, channels: int) -> Preprocessing:
+def _preprocessing(height: int, width: int, channels: Literal[1, 3]) -> Preprocessing:
     # There are no pretrained weights to match: 0.5 and 0.25 only bring values of 0..1 to about mean 0 and deviation 1.
     return Preprocessing(height, width, mean=(0.5,) * channels, std=(0.25,) * channels, channels=channels)
 

@@ -61,8 +61,8 @@ def load_state(net: nn.Module, source: Source, backbone: str) -> None:
     """Fill all of `net` but its head, in place, from a torchvision weights member or a state-dict file.
 
     A file may be wrapped in {"state_dict": ...} or {"model": ...} and have DataParallel's `module.` before its keys;
-    so a run's checkpoint will do. Its own head is not used, and may be absent. A vision transformer's position embeddings are interpolated to the
-    image size that `net` was built for.
+    a run's checkpoint will do too. Its own head is not used, and may be absent. A vision transformer's position
+    embeddings are interpolated to the image size that `net` was built for.
 
     Raises:
         RequestError: the file is missing, damaged, no plain state dict or for another model; or a download failed.

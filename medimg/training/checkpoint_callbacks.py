@@ -11,7 +11,34 @@ from medimg.config import MonitorConfig
 from medimg.training.selection import Rank, rank
 
 
-class BestCheckpoint(ModelCheckpoint):
+class RunCheckpoint(ModelCheckpoint):
+    """A ModelCheckpoint that belongs to its run folder, wherever that has been moved or copied to.
+
+    Lightning keeps absolute paths in a checkpoint. Taken over as they are, a copied run would delete the files of the
+    original, and a new run that starts from a checkpoint would take another run's best epoch for its own.
+    """
+
+    @property
+    def state_key(self) -> str:
+        """The name of its state in a checkpoint: by file name, so that several stand side by side."""
+        return f"{type(self).__qualname__}({self.filename})"
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes over the state where its files are in this run's folder, with the paths that they have here."""
+        here = Path(str(self.dirpath))
+        if not any(here.glob("*.ckpt")):
+            return
+
+        def rebased(path: str) -> str:
+            return str(here / Path(path).name) if path else path
+
+        paths = ("best_model_path", "kth_best_model_path", "last_model_path")
+        moved = {name: rebased(state_dict[name]) for name in paths}
+        kept = {rebased(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict({**state_dict, **moved, "best_k_models": kept, "dirpath": str(here)})
+
+
+class BestCheckpoint(RunCheckpoint):
     """Keeps the best epoch as `selection.rank` has it: where the metric ties, the lower validation loss wins."""
 
     def __init__(self, folder: Path, monitor: MonitorConfig) -> None:
@@ -34,10 +61,11 @@ class BestCheckpoint(ModelCheckpoint):
         return super().state_dict() | {"best_rank": list(self.best_rank) if self.best_rank else None}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """The reverse of `state_dict`."""
-        best = state_dict.get("best_rank")
-        self.best_rank = (best[0], best[1]) if best else None
-        super().load_state_dict({name: value for name, value in state_dict.items() if name != "best_rank"})
+        """The reverse of `state_dict`, where the best checkpoint is in this run's folder."""
+        if Path(str(self.dirpath), "best.ckpt").is_file():
+            best = state_dict["best_rank"]
+            self.best_rank = (best[0], best[1]) if best else None
+            super().load_state_dict({name: value for name, value in state_dict.items() if name != "best_rank"})
 
 
 def checkpoints(*, every_epoch: bool, folder: Path, monitor: MonitorConfig | None) -> list[Callback]:
@@ -57,7 +85,7 @@ def checkpoints(*, every_epoch: bool, folder: Path, monitor: MonitorConfig | Non
 
 
 def _unconditional(folder: Path, filename: str, save_top_k: int) -> ModelCheckpoint:
-    return ModelCheckpoint(
+    return RunCheckpoint(
         dirpath=folder,
         filename=filename,
         monitor=None,

@@ -35,6 +35,7 @@ _NOISE = (
     ".*smaller than the logging interval.*",
     ".*Checkpoint directory.*exists and is not empty.*",
     ".*LeafSpec.*is deprecated.*",
+    ".*in eval mode at the start of training.*",  # meant: a frozen trunk
 )
 
 

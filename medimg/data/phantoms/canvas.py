@@ -133,5 +133,5 @@ def expose(image: Array, patient: Generator, shot: Generator, difficulty: float)
     gamma = patient.uniform(0.8, 1.25)
     size = image.shape[0]
     grain = 0.75 * shot.standard_normal((size, size)) + 0.65 * smooth_noise(shot, size, max(2, size // 2))
-    seen = np.clip(image, 0, 1.2) ** gamma * gain + level + between(0.01, 0.05, difficulty) * grain
+    seen = np.clip(image, 0, 1.2) ** gamma * gain + level + between(0.01, 0.045, difficulty) * grain
     return np.rint(np.clip(seen, 0, 1) * 255).astype(np.uint8)

@@ -8,7 +8,7 @@ from numpy.random import Generator
 
 from medimg.data.phantoms.canvas import Array, Plane, Point, between, cell_walls, clouds, glow, soft, stroke
 
-VESSEL, MASS, GAS = 0.3, 0.8, 0.03
+VESSEL, MASS, GAS = 0.26, 0.84, 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Scene:
 
     def strength(self, easy: float, hard: float) -> float:
         """A size or contrast at this difficulty; some patients show less than others, the harder the more so."""
-        mild = self.patient.uniform(0, 0.45) * self.difficulty
+        mild = self.patient.uniform(0, 0.4) * self.difficulty
         return between(easy, hard, self.difficulty) * (1 - mild)
 
 
@@ -59,7 +59,7 @@ def _normal(scene: Scene) -> list[Array]:
 
 def _ild(scene: Scene) -> list[Array]:
     """Honeycombing and haze below the pleura of both lungs, most of it dorsal."""
-    strength = scene.strength(1.0, 0.2)
+    strength = scene.strength(0.9, 0.1)
     band = scene.patient.uniform(0.09, 0.14)
     walls = cell_walls(scene.patient, scene.at, scene.patient.uniform(0.085, 0.11))
     painted = []
@@ -74,7 +74,7 @@ def _ild(scene: Scene) -> list[Array]:
 def _lung_cancer(scene: Scene) -> list[Array]:
     """One spiculated mass within one lung."""
     chosen = scene.patient.integers(2)
-    contrast, radius = scene.strength(1.0, 0.6), scene.strength(0.21, 0.13) * scene.shot.uniform(0.9, 1.1)
+    contrast, radius = scene.strength(1.0, 0.65), scene.strength(0.22, 0.14) * scene.shot.uniform(0.9, 1.1)
     radius = max(radius, 0.05)
     lung = scene.lungs[chosen]
     turn, far = scene.patient.uniform(-2.2, 1.6), scene.patient.uniform(0.2, 0.5)
@@ -97,18 +97,18 @@ def _lung_cancer(scene: Scene) -> list[Array]:
 def _pneumonia(scene: Scene) -> list[Array]:
     """A hazy consolidation in part of one lung: soft, uneven, sharp only at a fissure."""
     chosen = scene.patient.integers(2)
-    contrast, extent = scene.strength(0.9, 0.45), between(1.0, 0.8, scene.difficulty)
+    contrast, extent = scene.strength(1.0, 0.55), between(1.1, 0.9, scene.difficulty)
     lung = scene.lungs[chosen]
     centre = lung.place(scene.patient.uniform(-0.2, 0.35), scene.patient.uniform(-0.4, 0.6))
     axes = extent * scene.patient.uniform(0.19, 0.26), extent * scene.patient.uniform(0.22, 0.32)
     fissure = scene.patient.uniform(-0.5, 0.5)
     size = scene.at.x.shape[0]
-    cloud = np.clip(1 + 0.5 * clouds(scene.patient, size), 0.0, 1.6)
+    cloud = np.clip(1 + 0.6 * clouds(scene.patient, size), 0.0, 1.6)
     mask = np.clip(1.25 * glow(scene.at, centre, axes) * cloud, 0, 1)
     beyond = (scene.at.y - centre[1] + 0.8 * axes[1]) + fissure * (scene.at.x - centre[0])
     mask = contrast * mask * (0.25 + 0.75 * soft(beyond, 0.06))
     painted = _normal(scene)
-    painted[chosen] = painted[chosen] * (1 - mask) + 0.64 * mask
+    painted[chosen] = painted[chosen] * (1 - mask) + 0.58 * mask
     return painted
 
 

@@ -61,12 +61,12 @@ def draw_film(pattern: str, patient: Generator, shot: Generator, size: int, diff
         air = soft(lung, 0.09)
         vessels = _vessels(at, anatomy, side, patient) * soft(lung - 0.03, 0.12)
         opacity = _opacity(at, anatomy, side, patient, shot, difficulty) if pattern == "covid" else 0.0
-        image += air * (-0.37 + anatomy.haze + 0.11 * vessels + opacity)
+        image += air * (-0.37 + anatomy.haze + 0.09 * vessels + opacity)
     image += _middle(at, anatomy) + _bones(at, anatomy, np.maximum(*lungs))
     for side in (-1, 1):
         image += anatomy.breasts * glow(at, (side * 0.45, 0.35), (0.2, 0.17))
     texture = between(0.006, 0.03, difficulty) * smooth_noise(shot, size, 11)
-    texture += between(0.02, 0.06, difficulty) * smooth_noise(patient, size, 5)
+    texture += between(0.02, 0.05, difficulty) * smooth_noise(patient, size, 5)
     return expose(image + texture, patient, shot, difficulty)
 
 
@@ -81,7 +81,7 @@ def _anatomy(rng: Generator) -> Anatomy:
         heart=(u(0.06, 0.12), u(0.3, 0.4), u(0.22, 0.27)),
         tilt=u(0.45, 0.8),
         ribs=(u(0.15, 0.18), u(0, 1), u(0.25, 0.5)),
-        bone=u(0.06, 0.11),
+        bone=u(0.05, 0.085),
         breasts=u(0, 0.14),
         haze=u(-0.05, 0.06),
         angle=u(-0.06, 0.06),
@@ -169,4 +169,4 @@ def _opacity(at: Plane, anatomy: Anatomy, side: int, patient: Generator, shot: G
         axes = patient.uniform(0.09, 0.15), patient.uniform(0.11, 0.18)
         centre = side * (anatomy.apart + across * anatomy.across) + shot.uniform(-0.01, 0.01), 0.08 + down
         patches = np.maximum(patches, patient.uniform(0.6, 1.0) * glow(at, centre, axes))
-    return between(0.36, 0.12, difficulty) * (1 - mild) * patches * cloud
+    return between(0.42, 0.15, difficulty) * (1 - mild) * patches * cloud
