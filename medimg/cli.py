@@ -50,5 +50,8 @@ def _run(command: str, arguments: list[str]) -> int:
         raise RequestError(
             f"there is no command {command!r}. {suggestion(command, COMMANDS)}\n  commands: {', '.join(COMMANDS)}"
         )
-    code: int = import_module(f"medimg.commands.{command}").main(arguments)
+    try:
+        code: int = import_module(f"medimg.commands.{command}").main(arguments)
+    except (PermissionError, NotADirectoryError, FileExistsError) as error:
+        raise RequestError(f"{error}\n  nothing can be written there") from error
     return code

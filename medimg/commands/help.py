@@ -27,20 +27,23 @@ def help_text(groups: Mapping[str, Iterable[str]], config: Mapping[str, Any]) ->
         config: the composed configuration, for the defaults.
     """
     listed = [
-        fill(f"{name}={'|'.join(choices)}", 100, initial_indent="  ", subsequent_indent="    ", break_long_words=True)
+        fill(
+            f"{name}={' | '.join(choices)}",
+            110,
+            initial_indent="  ",
+            subsequent_indent="      ",
+            break_on_hyphens=False,
+        )
         for name, choices in groups.items()
     ]
-    described = {field.key: field.description for field in reversed(list(fields())) if field.description}
-    keys = [f"  {key:34} {_default(config, key):14} {text}" for key, text in sorted(described.items(), key=_place)]
+    described: dict[str, str] = {}
+    for field in sorted(fields(), key=lambda field: field.key.count(".")):  # plain keys first, then the schema's order
+        if field.description:
+            described.setdefault(field.key, field.description)
+    keys = [f"  {key:34} {_default(config, key):14} {text}" for key, text in described.items()]
     return "\n".join(
         [USAGE, "Groups (GROUP=CHOICE):", *listed, "", "Keys (KEY=VALUE), their defaults and meaning:", *keys]
     )
-
-
-def _place(item: tuple[str, str]) -> tuple[int, int]:
-    """The order of the schema, plain keys first."""
-    order = [field.key for field in fields()]
-    return (item[0].count("."), order.index(item[0]))
 
 
 def _default(config: Mapping[str, Any], key: str) -> str:

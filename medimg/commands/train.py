@@ -2,18 +2,19 @@
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hydra._internal.hydra import Hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from medimg.commands.help import help_text
 from medimg.commands.options import parser
 from medimg.config.check import check
 from medimg.config.compose import compose, hydra_session, resolve, unresolved
+from medimg.config.explain import explained
 from medimg.config.quoting import quoted
 from medimg.config.training import TrainConfig
 from medimg.errors import RequestError
@@ -31,38 +32,47 @@ def main(arguments: Sequence[str]) -> int:
             print(help_text(_groups(hydra), _defaults(compose(overrides))))
             return 0
         if options.cfg:
-            composed = compose(overrides)  # says what is wrong in our words
-            if options.package and not OmegaConf.is_config(OmegaConf.select(composed, options.package)):
-                raise RequestError(f"--package {options.package}: the configuration has no such part")
-            hydra.show_cfg("train", overrides, options.cfg, options.package, options.resolve)
+            print(_shown(compose(overrides), options.cfg, options.package, resolved=options.resolve))
             return 0
         if options.multirun:
             from medimg.training.sweep import sweep
 
-            return sweep(hydra, overrides, checked, _job)
+            return sweep(hydra, overrides, checked, partial(_job, in_sweep=True))
         checked(overrides)
         hydra.run("train", _job, overrides)
     return 0
+
+
+def _shown(composed: DictConfig, kind: str, package: str | None, *, resolved: bool) -> str:
+    """The configuration as YAML: ours (`job`), Hydra's own (`hydra`), or both (`all`)."""
+    keys = [str(key) for key in composed if kind == "all" or (key == "hydra") == (kind == "hydra")]
+    part = OmegaConf.masked_copy(composed, keys)
+    part._set_parent(composed)
+    if package:
+        part = OmegaConf.select(part, package)
+        if not OmegaConf.is_config(part):
+            raise RequestError(f"--package {package}: the configuration has no such part")
+    with explained(()):
+        return OmegaConf.to_yaml(part, resolve=resolved).rstrip()
 
 
 def checked(overrides: Sequence[str]) -> TrainConfig:
     """The checked configuration of one job."""
     raw = resolve(compose(overrides))
     config = check(raw, raw.get("allow"))
-    root = config.data.root
-    if root is not None and not Path(root).expanduser().exists():
-        raise RequestError(f"data.root={root}: there is no such file or folder\n  looked in {Path.cwd()}")
+    for key, path in (("data.root", config.data.root), ("ckpt_path", config.ckpt_path)):
+        if path is not None and not Path(path).expanduser().exists():
+            raise RequestError(f"{key}={path}: there is no such file or folder\n  looked in {Path.cwd()}")
     return config
 
 
-def _job(composed: DictConfig) -> float | None:
+def _job(composed: DictConfig, *, in_sweep: bool = False) -> float | None:
     """One run in the folder that Hydra made for it; its best monitored value, for sweepers that search."""
     from medimg.training.job import run_job
 
-    hydra = HydraConfig.get()
     raw: dict[str, Any] = OmegaConf.to_container(composed, resolve=True)  # type: ignore[assignment]
-    folder = RunFolder(Path(hydra.runtime.output_dir))
-    return run_job(check(raw, raw.get("allow")), folder, in_sweep=hydra.mode == RunMode.MULTIRUN)
+    folder = RunFolder(Path(HydraConfig.get().runtime.output_dir))
+    return run_job(check(raw, raw.get("allow")), folder, in_sweep=in_sweep)
 
 
 def _options(arguments: Sequence[str]) -> Any:

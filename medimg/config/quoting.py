@@ -28,10 +28,10 @@ def _quoted(line: str, parser: OverridesParser) -> str:
     try:
         parsed: Override = parser.parse_overrides([line])[0]
     except OverrideParseException:
-        return _quote(key, value) if _is_plain(value) else line
+        return quote(key, value) if _is_plain(value) else line
     misread = not parsed.is_sweep_override() and type(parsed.value()) in {int, float, bool}
     if misread and not any(field.accepts(type(parsed.value())) for field in takes):
-        return _quote(key, value)
+        return quote(key, value)
     return line
 
 
@@ -40,6 +40,7 @@ def _is_plain(value: str) -> bool:
     return not re.match(r"""\s*["'\[{]|(choice|range|interval|glob|shuffle|sort|tag)\(""", value)
 
 
-def _quote(key: str, value: str) -> str:
+def quote(key: str, value: str) -> str:
+    """An override whose value is this text, whatever it looks like."""
     escaped = value.replace("\\", "\\\\").replace("'", "\\'")
     return f"{key}='{escaped}'"

@@ -12,6 +12,7 @@ from medimg.config.model import AnyLoss, AnyModel
 from medimg.config.optim import AnyOptimizer, AnyScheduler
 
 Precision = Literal["auto", "16-mixed", "bf16-mixed", "32-true", "64-true", "bf16-true", "16-true", 16, 32, 64]
+Duration = Annotated[str, Meta(pattern=r"^\d+:\d\d:\d\d:\d\d$")]
 Limit = NonNegativeInt | Annotated[float, Meta(ge=0, le=1)]
 
 
@@ -21,9 +22,7 @@ class TrainerConfig(Node, frozen=True, kw_only=True):
     max_epochs: Annotated[PositiveInt, Meta(description="epochs to train")] = 10
     min_epochs: Annotated[PositiveInt | None, Meta(description="epochs before early stopping may stop")] = None
     max_steps: Annotated[int, Meta(ge=-1, description="optimizer steps to train; -1: no limit")] = -1
-    max_time: Annotated[
-        str | None, Meta(description="longest training time, as DD:HH:MM:SS", pattern=r"^\d+:\d\d:\d\d:\d\d$")
-    ] = None
+    max_time: Annotated[Duration | None, Meta(description="longest training time, as DD:HH:MM:SS")] = None
     accelerator: Annotated[
         Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu"], Meta(description="where to compute")
     ] = "auto"

@@ -36,6 +36,8 @@ _NOISE = (
     ".*Checkpoint directory.*exists and is not empty.*",
     ".*LeafSpec.*is deprecated.*",
     ".*in eval mode at the start of training.*",  # meant: a frozen trunk
+    ".*recommended to use .self.log.*sync_dist.*",  # metrics are of all processes already
+    ".*Total length of `list` across ranks is zero.*",  # no validation split
 )
 
 

@@ -16,8 +16,6 @@ from medimg.files import write_text
 from medimg.runs import RunFolder, provenance
 from medimg.training.interrupts import interruptible
 
-log = logging.getLogger(__name__)
-
 
 def train(config: TrainConfig, folder: RunFolder, *, in_sweep: bool = False, resume: bool = False) -> dict[str, Any]:
     """Trains, evaluates the best epoch, and writes the run folder.
@@ -37,6 +35,8 @@ def train(config: TrainConfig, folder: RunFolder, *, in_sweep: bool = False, res
         Interrupted: a signal ended it; the run can be resumed.
     """
     folder = RunFolder(folder.path.absolute(), writable=_is_first_process())
+    if not folder.writable:
+        logging.getLogger("medimg").setLevel(logging.WARNING)  # the first process speaks for all
     clock = _begin(config, folder, in_sweep=in_sweep, resume=resume)
     try:
         with interruptible():

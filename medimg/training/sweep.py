@@ -8,8 +8,9 @@ from typing import Any
 from hydra._internal.hydra import Hydra
 from omegaconf import DictConfig, OmegaConf
 
-from medimg.config.compose import compose, jobs, without_sweep
+from medimg.config.compose import compose, jobs, parse, without_sweep
 from medimg.config.names import job_folder
+from medimg.config.quoting import quote
 from medimg.errors import RequestError
 from medimg.runs import RunFolder
 from medimg.runs.summary import summary
@@ -29,7 +30,11 @@ def sweep(hydra: Hydra, overrides: Sequence[str], check: Check, job: Job) -> int
         check: raises RequestError for the overrides of a job that cannot run.
         job: runs one.
     """
+    for override in parse(overrides):
+        if override.is_sweep_override() and override.key_or_group in {"name", "paths.runs"}:
+            raise RequestError(f"{override.input_line}: the jobs of a sweep share one folder, so give one value")
     base = compose(without_sweep(overrides))
+    study = Path(base.hydra.sweep.dir).absolute()
     folders = []
     if "BasicSweeper" in str(OmegaConf.select(base, "hydra.sweeper._target_")):
         planned = jobs(overrides, base)
@@ -38,8 +43,9 @@ def sweep(hydra: Hydra, overrides: Sequence[str], check: Check, job: Job) -> int
                 check(job_overrides)
             except RequestError as error:
                 raise RequestError(f"job {number} ({' '.join(job_overrides)}): {error}") from None
-        folders = [RunFolder(Path(base.hydra.sweep.dir, job_folder(one)).absolute()) for one in planned]
-    hydra.multirun("train", job, list(overrides))
+        folders = [RunFolder(study / job_folder(one)) for one in planned]
+    # one folder for all jobs: in those that sweep over models, `name` would be another in each
+    hydra.multirun("train", job, [*overrides, quote("hydra.sweep.dir", str(study))])
     return report(folders)
 
 

@@ -68,8 +68,8 @@ def soft(depth: Array, width: float) -> Array:
 
 def ellipse(at: Plane, centre: Point, axes: Point) -> Array:
     """How deep each pixel lies inside an ellipse; about a distance near its edge, negative outside."""
-    radius = np.hypot((at.x - centre[0]) / axes[0], (at.y - centre[1]) / axes[1])
-    return (1 - radius) * min(axes)
+    squared = ((at.x - centre[0]) / axes[0]) ** 2 + ((at.y - centre[1]) / axes[1]) ** 2
+    return (1 - np.sqrt(squared)) * min(axes)
 
 
 def glow(at: Plane, centre: Point, axes: Point) -> Array:
@@ -123,7 +123,8 @@ def cell_walls(rng: Generator, at: Plane, spacing: float) -> Array:
             distance = np.hypot(column + j + seeds[0][place] - u, row + i + seeds[1][place] - v)
             second = np.minimum(second, np.maximum(nearest, distance))
             nearest = np.minimum(nearest, distance)
-    return np.clip(1 - (second - nearest) / 0.45, 0, 1)
+    walls: Array = np.clip(1 - (second - nearest) / 0.45, 0, 1)
+    return walls
 
 
 def expose(image: Array, patient: Generator, shot: Generator, difficulty: float) -> NDArray[np.uint8]:

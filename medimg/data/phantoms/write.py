@@ -3,7 +3,6 @@
 import csv
 import hashlib
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
@@ -122,7 +121,7 @@ def _write_patient(
 def _publish(unfinished: Path, folder: Path) -> None:
     """Gives the finished folder its name; where another process was faster, its equal folder stays."""
     try:
-        os.rename(unfinished, folder)
+        unfinished.rename(folder)
     except OSError:
         if not folder.is_dir():
             raise

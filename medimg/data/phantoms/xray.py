@@ -112,7 +112,8 @@ def _lung(at: Plane, anatomy: Anatomy, side: int, breath: float) -> Array:
     edge = 1 + sum(a * np.cos(k * turn + p) for k, (a, p) in enumerate(anatomy.waves[which], 2))
     depth = (edge - (np.abs(dx) ** 2.4 + np.abs(dy) ** 2.4) ** (1 / 2.4)) * anatomy.across
     dome = anatomy.domes[which] + breath + 0.3 * (at.x - side * (anatomy.apart - 0.06)) ** 2 / anatomy.across
-    return np.minimum(np.minimum(depth, 0.8 * (dome - at.y)), -_heart(at, anatomy))
+    field: Array = np.minimum(np.minimum(depth, 0.8 * (dome - at.y)), -_heart(at, anatomy))
+    return field
 
 
 def _heart(at: Plane, anatomy: Anatomy) -> Array:
@@ -162,11 +163,11 @@ def _bones(at: Plane, anatomy: Anatomy, lungs: Array) -> Array:
 def _opacity(at: Plane, anatomy: Anatomy, side: int, patient: Generator, shot: Generator, difficulty: float) -> Array:
     """Hazy, uneven patches, most of them at the side and in the lower half; added brightness."""
     mild = patient.uniform(0, 0.45) * difficulty
-    cloud = np.clip(0.7 + 0.7 * clouds(patient, at.x.shape[0]), 0, 2)
+    cloud = np.clip(0.75 + 0.5 * clouds(patient, at.x.shape[0]), 0, 2)
     patches = np.zeros(at.x.shape)
     for _ in range(4):
         across, down = patient.uniform(0.1, 0.85), patient.uniform(-0.45, 0.45)
         axes = patient.uniform(0.09, 0.15), patient.uniform(0.11, 0.18)
         centre = side * (anatomy.apart + across * anatomy.across) + shot.uniform(-0.01, 0.01), 0.08 + down
         patches = np.maximum(patches, patient.uniform(0.6, 1.0) * glow(at, centre, axes))
-    return between(0.42, 0.15, difficulty) * (1 - mild) * patches * cloud
+    return between(0.45, 0.18, difficulty) * (1 - mild) * patches * cloud
