@@ -106,7 +106,7 @@ def _existing(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
     hydra = GlobalHydra.instance().hydra
     if hydra is None:
         return [], []
-    groups = [group for group in hydra.list_all_config_groups() if not group.startswith("hydra")]
+    groups = [group for group in hydra.config_loader.list_groups("") if group != "hydra"]
     try:
         config = hydra.compose_config(
             config_name="train", overrides=list(overrides), run_mode=RunMode.RUN, with_log_configuration=False

@@ -1,5 +1,6 @@
 """The LightningDataModules: a manifest in, batches out, the same for every source."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,10 @@ from medimg.data.preprocessing import Preprocessing
 from medimg.data.sampler import EpochSampler, ShardSampler
 from medimg.errors import RequestError
 
-DEFAULT_CACHE = Path("~/.cache/medimg")
+
+def default_cache() -> Path:
+    """Where caches go unless told otherwise."""
+    return Path(os.environ.get("MEDIMG_CACHE", "~/.cache/medimg")).expanduser()
 
 
 class ImageDataModule(L.LightningDataModule):
@@ -40,7 +44,7 @@ class ImageDataModule(L.LightningDataModule):
         augmentation: variations of training images.
         preprocessing: size and channels; None: those of the model that is trained, asked when training starts.
         seed: the training seed.
-        cache: where phantoms are drawn.
+        cache: where phantoms are drawn; None: MEDIMG_CACHE, or ~/.cache/medimg.
         manifest: the images, where they have been loaded already.
         same_batches: for debugging: every epoch has the order of the first.
 
@@ -55,7 +59,7 @@ class ImageDataModule(L.LightningDataModule):
         augmentation: AugmentConfig = AugmentConfig(),  # noqa: B008 - frozen
         preprocessing: Preprocessing | None = None,
         seed: int = 0,
-        cache: Path = DEFAULT_CACHE,
+        cache: Path | None = None,
         manifest: Manifest | None = None,
         same_batches: bool = False,
     ) -> None:
@@ -64,7 +68,7 @@ class ImageDataModule(L.LightningDataModule):
         self.augmentation = augmentation
         self.preprocessing = preprocessing
         self.seed = seed
-        self.manifest = manifest or load_manifest(config, cache.expanduser())
+        self.manifest = manifest or load_manifest(config, cache or default_cache())
         self.same_batches = same_batches
         self.predict_splits: Sequence[Split] = ("val",)
 

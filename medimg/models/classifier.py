@@ -99,7 +99,7 @@ class ImageClassifier(L.LightningModule):
         self.preprocessing: Preprocessing = preprocessing if normalize else preprocessing.without_normalisation()
         weight = {} if class_weights is None else {"weight": torch.tensor(class_weights)}
         self.criterion: nn.Module = build(loss, leave_out=("class_weights",), **weight)
-        self._outputs: dict[str, list[Outputs]] = {"train": [], "val": []}
+        self._outputs: dict[str, list[Outputs]] = {"train": [], "val": [], "test": []}
         # plain containers alone, so that torch.load(..., weights_only=True) can read the checkpoint
         self.save_hyperparameters(
             {
@@ -134,6 +134,10 @@ class ImageClassifier(L.LightningModule):
         """Keeps what the epoch's metrics are made of."""
         self._keep("val", batch, self(batch.image))
 
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Keeps what the metrics are made of."""
+        self._keep("test", batch, self(batch.image))
+
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Outputs:
         """What the model says of a batch."""
         return Outputs(batch.index, batch.label, self(batch.image).float())
@@ -142,6 +146,10 @@ class ImageClassifier(L.LightningModule):
         """Starts the epoch's table anew."""
         self._outputs["val"].clear()
 
+    def on_test_epoch_start(self) -> None:
+        """Starts the table anew."""
+        self._outputs["test"].clear()
+
     def on_train_epoch_start(self) -> None:
         """Starts the epoch's table anew."""
         self._outputs["train"].clear()
@@ -149,6 +157,10 @@ class ImageClassifier(L.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Logs the metrics of the whole validation split."""
         self._log_epoch("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Logs the metrics of the whole test split."""
+        self._log_epoch("test")
 
     def on_train_epoch_end(self) -> None:
         """Logs the metrics of the whole train split, as it was seen during the epoch."""

@@ -66,7 +66,7 @@ def draw_film(pattern: str, patient: Generator, shot: Generator, size: int, diff
     for side in (-1, 1):
         image += anatomy.breasts * glow(at, (side * 0.45, 0.35), (0.2, 0.17))
     texture = between(0.006, 0.03, difficulty) * smooth_noise(shot, size, 11)
-    texture += between(0.02, 0.05, difficulty) * smooth_noise(patient, size, 5)
+    texture += between(0.045, 0.055, difficulty) * smooth_noise(patient, size, 4)
     return expose(image + texture, patient, shot, difficulty)
 
 
@@ -163,11 +163,11 @@ def _bones(at: Plane, anatomy: Anatomy, lungs: Array) -> Array:
 def _opacity(at: Plane, anatomy: Anatomy, side: int, patient: Generator, shot: Generator, difficulty: float) -> Array:
     """Hazy, uneven patches, most of them at the side and in the lower half; added brightness."""
     mild = patient.uniform(0, 0.45) * difficulty
-    cloud = np.clip(0.75 + 0.5 * clouds(patient, at.x.shape[0]), 0, 2)
+    cloud = np.clip(0.4 + 0.65 * clouds(patient, at.x.shape[0]), -0.4, 2)
     patches = np.zeros(at.x.shape)
     for _ in range(4):
         across, down = patient.uniform(0.1, 0.85), patient.uniform(-0.45, 0.45)
         axes = patient.uniform(0.09, 0.15), patient.uniform(0.11, 0.18)
         centre = side * (anatomy.apart + across * anatomy.across) + shot.uniform(-0.01, 0.01), 0.08 + down
         patches = np.maximum(patches, patient.uniform(0.6, 1.0) * glow(at, centre, axes))
-    return between(0.45, 0.18, difficulty) * (1 - mild) * patches * cloud
+    return between(0.5, 0.24, difficulty) * (1 - mild) * patches * cloud

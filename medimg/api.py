@@ -1,0 +1,43 @@
+"""What `medimg train` does, from Python: the same overrides, the same run folder."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from medimg.config.check import check
+from medimg.config.compose import compose, hydra_session, load, resolve
+from medimg.config.quoting import quoted
+from medimg.config.training import TrainConfig
+from medimg.runs import RunFolder
+
+
+def load_config(overrides: Sequence[str] = ()) -> TrainConfig:
+    """The checked configuration of `medimg train` with these overrides, such as `["model=resnet18", "seed=1"]`.
+
+    Raises:
+        RequestError: an unknown key, choice or target, a wrong type, a value out of range, or a contradiction.
+    """
+    return load(overrides)
+
+
+def train(overrides: Sequence[str] = (), folder: Path | str | None = None) -> RunFolder:
+    """Trains, evaluates the best epoch, and returns the run folder.
+
+    Args:
+        overrides: as on the command line of `medimg train`.
+        folder: where the run goes; None: below `paths.runs`, as on the command line.
+
+    Raises:
+        RequestError: the configuration, the data or a file is wrong.
+        MedimgError: the work failed.
+    """
+    from medimg.training.job import run_job
+
+    with hydra_session():
+        composed = compose(quoted(overrides))
+        raw = resolve(composed)
+        path = Path(folder) if folder is not None else Path(str(OmegaConf.select(composed, "hydra.run.dir")))
+    run = RunFolder(path.expanduser().absolute())
+    run_job(check(raw, raw.get("allow")), run, in_sweep=False)
+    return run
