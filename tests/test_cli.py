@@ -1,4 +1,4 @@
-"""What a user sees of `medimg`: the list of commands, exit codes, and errors that say what is wrong and what is right."""
+"""What a user sees of `medimg`: its commands, exit codes, and errors that say what is wrong and what is right."""
 
 import subprocess
 import sys
@@ -36,63 +36,33 @@ def ask(
 # what is given, and what the answer has to name: the key, what was found, what is allowed, the nearest
 WRONG = [
     (["optimizer.lrr=1"], ["'optimizer.lrr'", "Did you mean 'optimizer.lr'", "weight_decay"]),
-    (["trainer.max_epoch=1"], ["'trainer.max_epoch'", "'trainer.max_epochs'", "accelerator"]),
-    (["epochs=3"], ["'epochs'", "--help"]),
     (["modle=resnet18"], ["'modle'", "'model'"]),
     (["+model.widhts=[1]"], ["'model.widhts'", "'widths'", "kernel_size"]),
-    (["+callbacks.learning_rate.logging=x"], ["'callbacks.learning_rate.logging'", "logging_interval"]),
     (["scheduler.gamma=0.5"], ["'scheduler.gamma'", "choices of scheduler", "step"]),
     (["callbacks.early_stopping.patience=3"], ["'callbacks.early_stopping.patience'", "early_stopping"]),
     (["model=resnet19"], ["model=resnet19", "'resnet18'", "vgg16"]),
-    (["optimizer=adamm"], ["optimizer=adamm", "'adam'", "rmsprop"]),
     (["experiment=covid_cn"], ["experiment=covid_cn", "'covid_cnn'", "ct_resnet50"]),
-    (["model=null"], ["model=null", "choices of model", "resnet18"]),
     (["scheduler=null"], ["scheduler=null", "none"]),
     (["optimizer=5"], ["optimizer=5", "adam"]),
     (["seed=abc"], ["seed=abc", "whole number"]),
-    (["seed=null"], ["seed=null", "whole number"]),
-    (["optimizer.lr=fast"], ["optimizer.lr=fast", "number", "learning rate"]),
-    (["data.batch_size=1.5"], ["data.batch_size=1.5", "whole number"]),
-    (["data.image_size=[1,2,3]"], ["data.image_size=[1, 2, 3]", "2"]),
-    (["data.classes=[0,1]"], ["data.classes.0=0", "text", "quote"]),
-    (["callbacks.checkpoint.every_epoch=maybe"], ["callbacks.checkpoint.every_epoch=maybe", "true or false"]),
-    (["+callbacks.mine=5"], ["callbacks.mine=5"]),
-    (["evaluate_test=maybe"], ["evaluate_test=maybe", "auto, true, false"]),
-    (["model=resnet18", "model.freeze=param"], ["model.freeze=param", "'params'", "true"]),
-    (["trainer.accelerator=gpuu"], ["trainer.accelerator=gpuu", "'gpu'", "cpu"]),
-    (["data.sampler=balance"], ["data.sampler=balance", "shuffle", "'balanced'"]),
-    (["seed=-1"], ["seed=-1", ">= 0"]),
     (["data.val_fraction=1.0"], ["data.val_fraction=1.0", "< 1.0"]),
-    (["optimizer.lr=0"], ["optimizer.lr=0", "> 0"]),
-    (["optimizer.betas=[0.9,1.5]"], ["optimizer.betas.1=1.5", "< 1.0"]),
-    (["augment.rotate=200"], ["augment.rotate=200", "180"]),
-    (["trainer.max_time=3h"], ["trainer.max_time=3h", "DD:HH:MM:SS"]),
-    (["name=a/b"], ["name=a/b", "A-Za-z0-9"]),
-    (["name=.."], ["name=..", "A-Za-z0-9"]),
-    (["paths.runs="], ["paths.runs="]),
-    (["optimizer._target_=torch.optim.Adamm"], ["optimizer._target_=torch.optim.Adamm", "'torch.optim.Adam'", "allow="]),
-    (["model._target_=os.system"], ["model._target_=os.system", "medimg.models.small_cnn", "allow={model:[os.system]}"]),
-    (["callbacks.figures._target_=my.Figures"], ["callbacks.figures._target_=my.Figures", "allow={callbacks:"]),
+    (["model=resnet18", "model.freeze=param"], ["model.freeze=param", "'params'", "true"]),
+    (
+        ["model._target_=os.system"],
+        ["model._target_=os.system", "medimg.models.small_cnn", "allow={model:[os.system]}"],
+    ),
     (["allow=5", "optimizer._target_=my.Lion"], ["allow=5"]),
-    (["allow={optimizer:my.Lion}", "optimizer._target_=my.Lion"], ["allow=", "list"]),
     (["data.root"], ["data.root", "key=value"]),
     (["=5"], ["=5", "key=value"]),
     (["model.widths=[1,2"], ["model.widths=[1,2", "key=value"]),
     (["data=ct"], ["data.root", "needed", "folder"]),
-    (["data=ct", "data.root=null"], ["data.root", "needed"]),
     (["data=covid", "data.root=''"], ["data.root", "needed"]),
     (["data=covid", "data.root=/no/such/folder"], ["data.root=/no/such/folder", "no such file or folder"]),
     (["ckpt_path=/no/such.ckpt"], ["ckpt_path=/no/such.ckpt", "no such file"]),
     (["model=torchvision"], ["model.backbone", "needed"]),
     (["data.folds=5"], ["data.folds", "data.fold"]),
-    (["data.fold=0"], ["data.folds", "data.fold"]),
-    (["data.folds=5", "data.fold=5"], ["data.fold=5", "data.folds=5", "last is 4"]),
     (["data.sampler=balanced", "loss.class_weights=auto"], ["data.sampler=balanced", "loss.class_weights=null"]),
-    (["monitor.metric=val/f1"], ["monitor.metric=val/f1", "'val/f1_macro'", "val/auroc"]),
     (["monitor.metric=test/accuracy"], ["monitor.metric=test/accuracy", "'val/accuracy'"]),
-    (["monitor.metric=val/loss"], ["monitor.mode=max", "mode=min"]),
-    (["callbacks.checkpoint=null"], ["callbacks.checkpoint"]),
-    (["data.patient_regex=P("], ["data.patient_regex=P(", "regular expression"]),
     (["name=${data.nam}"], ["data.nam"]),
     (["seed=0,1"], ["seed=0,1", "-m"]),
     (["seed=range(0,3)"], ["seed=range(0,3)", "-m"]),
@@ -116,12 +86,6 @@ def test_wrong_request_is_told_what_is_right(ask: Callable[..., Answer], given: 
     assert not Path("runs").exists()
 
 
-def test_keys_are_those_of_the_chosen_component(ask: Callable[..., Answer]) -> None:
-    said = ask("train", "+model.backbon=resnet18")[1]
-    assert "widths" in said
-    assert not {"weights", "arguments", "target"} & set(said.replace(",", " ").split())
-
-
 @pytest.mark.parametrize(
     ("given", "named"),
     [
@@ -140,7 +104,7 @@ def test_wrong_command_or_option(ask: Callable[..., Answer], given: list[str], n
         assert words in said
 
 
-@pytest.mark.parametrize("text", ["a: [1\n", "a: 1\nb\n", "\t- x: :\n"])
+@pytest.mark.parametrize("text", ["a: [1\n", "a: 1\nb\n"])
 def test_a_broken_file_of_the_users_own_is_named(ask: Callable[..., Answer], tmp_path: Path, text: str) -> None:
     own = tmp_path / "conf" / "experiment" / "mine.yaml"
     own.parent.mkdir(parents=True)
@@ -164,9 +128,7 @@ def test_a_place_where_nothing_can_be_written(ask: Callable[..., Answer], tmp_pa
         ["model=small_cnn,smal_cnn"],
         ["data.fold=0,1,2", "data.folds=2"],
         ["seed=0,1", "optimizer.lrr=1"],
-        ["seed=0,1", "data=covid", "data.root=/no/such/folder"],
         ["name=a,b"],
-        ["seed=range(-1,2)"],
     ],
 )
 def test_all_jobs_are_checked_before_the_first_starts(ask: Callable[..., Answer], sweep: list[str]) -> None:

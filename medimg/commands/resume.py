@@ -37,7 +37,7 @@ def _resume(overrides: Sequence[str]) -> int:
     from medimg.training.job import resume_job
 
     given: dict[str, Any] = {}
-    for override in parse(quoted(overrides)):
+    for override in parse(quoted(overrides, text=["run"])):
         key = override.key_or_group
         if key not in KEYS:
             raise RequestError(f"resume has no key {key!r}. {suggestion(key, KEYS)}\n  keys: {', '.join(KEYS)}")

@@ -17,7 +17,7 @@ from medimg.config.compose import compose, hydra_session, resolve, unresolved
 from medimg.config.explain import explained
 from medimg.config.quoting import quoted
 from medimg.config.training import TrainConfig
-from medimg.errors import RequestError
+from medimg.errors import MedimgError, RequestError
 from medimg.runs import RunFolder
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,9 @@ def main(arguments: Sequence[str]) -> int:
 
             return sweep(hydra, overrides, checked, partial(_job, in_sweep=True))
         checked(overrides)
-        hydra.run("train", _job, overrides)
+        outcome = hydra.run("train", _outcome, overrides).return_value
+    if isinstance(outcome, MedimgError):
+        raise outcome
     return 0
 
 
@@ -64,6 +66,14 @@ def checked(overrides: Sequence[str]) -> TrainConfig:
         if path is not None and not Path(path).expanduser().exists():
             raise RequestError(f"{key}={path}: there is no such file or folder\n  looked in {Path.cwd()}")
     return config
+
+
+def _outcome(composed: DictConfig) -> float | MedimgError | None:
+    """A run's value or its error: raised through Hydra, that would be preceded by a line of Hydra's own."""
+    try:
+        return _job(composed)
+    except MedimgError as error:
+        return error
 
 
 def _job(composed: DictConfig, *, in_sweep: bool = False) -> float | None:

@@ -78,6 +78,8 @@ class CovidXrayConfig(DataConfig, frozen=True, kw_only=True, tag="medimg.data.Co
 class PhantomConfig(DataConfig, frozen=True, kw_only=True):
     """Synthetic images, drawn once into the cache folder and then read like any other folder."""
 
+    batch_size: PositiveInt = 16
+    num_workers: NonNegativeInt = 0
     patients_per_class: Annotated[PositiveInt, Meta(description="synthetic patients of each class")] = 40
     images_per_patient: Annotated[PositiveInt, Meta(description="images of each patient")] = 2
     size: Annotated[int, Meta(ge=16, description="pixels a side as drawn")] = 64

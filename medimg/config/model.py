@@ -43,6 +43,7 @@ class SmallCNNConfig(ModelConfig, frozen=True, kw_only=True, tag="medimg.models.
     ] = (16, 32, 64)
     kernel_size: Annotated[PositiveInt, Meta(description="pixels a side of each convolution")] = 3
     padding: Annotated[NonNegativeInt, Meta(description="pixels of zero padding of each convolution")] = 1
+    batch_norm: Annotated[bool, Meta(description="batch normalisation after each convolution")] = True
     hidden: Annotated[PositiveInt | None, Meta(description="units of a layer before the last; null: none")] = None
     pool: Annotated[
         Literal["average", "flatten"],

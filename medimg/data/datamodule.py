@@ -71,6 +71,8 @@ class ImageDataModule(L.LightningDataModule):
         self.manifest = manifest or load_manifest(config, cache or default_cache())
         self.same_batches = same_batches
         self.predict_splits: Sequence[Split] = ("val",)
+        # a process may be left without images of a small test split
+        self.allow_zero_length_dataloader_with_multiple_devices = True
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -135,7 +137,13 @@ class ImageDataModule(L.LightningDataModule):
 
     def _evaluation_loader(self, split: Split) -> DataLoader[Batch]:
         dataset = self._dataset(split)
-        return self._loader(dataset, ShardSampler(len(dataset)))
+        sampler = ShardSampler(len(dataset))
+        if not len(sampler) and split == "val":  # while training, all processes have to take part
+            raise RequestError(
+                f"the val split has {len(dataset)} images, fewer than there are processes\n"
+                "  use fewer trainer.devices, or more images: data.val_fraction"
+            )
+        return self._loader(dataset, sampler)
 
     def _loader(self, dataset: ImageDataset, sampler: Sampler[int]) -> DataLoader[Batch]:
         workers = self.config.num_workers

@@ -8,8 +8,10 @@ import lightning as L
 import msgspec
 import numpy as np
 import torch
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from medimg.config import (
     AdamConfig,
@@ -39,6 +41,8 @@ class Outputs(NamedTuple):
 
 def gather(parts: Sequence[Outputs]) -> Outputs:
     """One table of all batches, and in distributed training of all processes, on the CPU in 32 bits."""
+    # a process may have no images of a small split; torch.cat takes such an empty tensor beside any other
+    parts = parts or [Outputs(torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.int64), torch.empty(0))]
     index, label, logits = (torch.cat(column).cpu() for column in zip(*parts, strict=True))
     table = Outputs(index, label, logits.float())
     if not torch.distributed.is_initialized():
@@ -155,8 +159,10 @@ class ImageClassifier(L.LightningModule):
         self._outputs["train"].clear()
 
     def on_validation_epoch_end(self) -> None:
-        """Logs the metrics of the whole validation split."""
-        self._log_epoch("val")
+        """Logs the metrics of the whole validation split, and lets a plateau schedule look at them."""
+        metrics = self._log_epoch("val")
+        if self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking:
+            self._step_plateau(metrics)
 
     def on_test_epoch_end(self) -> None:
         """Logs the metrics of the whole test split."""
@@ -177,6 +183,20 @@ class ImageClassifier(L.LightningModule):
         if self._scheduler is None:
             return optimizer  # type: ignore[no-any-return]
         return {"optimizer": optimizer, "lr_scheduler": self._schedule(optimizer)}
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any | None) -> None:
+        """Steps a schedule, but a plateau schedule, which has had its step when validation ended.
+
+        Lightning comes here only after it has written the epoch's checkpoint, and a run that is taken up from there
+        would lack the step.
+        """
+        if not isinstance(scheduler, ReduceLROnPlateau):
+            super().lr_scheduler_step(scheduler, metric)
+
+    def _step_plateau(self, metrics: dict[str, float]) -> None:
+        for config in self.trainer.lr_scheduler_configs:
+            if isinstance(config.scheduler, ReduceLROnPlateau) and config.monitor in metrics:
+                config.scheduler.step(metrics[config.monitor])
 
     def _schedule(self, optimizer: torch.optim.Optimizer) -> Any:
         """The schedule as Lightning takes it; some need what only the trainer knows."""
@@ -205,15 +225,17 @@ class ImageClassifier(L.LightningModule):
     def _keep(self, split: str, batch: Batch, logits: Tensor) -> None:
         self._outputs[split].append(Outputs(batch.index, batch.label, logits.detach()))
 
-    def _log_epoch(self, split: str) -> None:
+    def _log_epoch(self, split: str) -> dict[str, float]:
         labels, logits = self.epoch_outputs(split)
         with torch.no_grad():
             tensors = (torch.from_numpy(array).to(self.device) for array in (logits, labels))
             loss = float(self.criterion(*tensors))
         if not math.isfinite(loss):
             raise self._not_finite(split)
-        metrics = {"loss": loss} | classification_metrics(logits, labels, self.classes, self.positive_class)
-        self.log_dict({f"{split}/{name}": value for name, value in metrics.items()}, batch_size=len(labels))
+        found = {"loss": loss} | classification_metrics(logits, labels, self.classes, self.positive_class)
+        metrics = {f"{split}/{name}": value for name, value in found.items()}
+        self.log_dict(metrics, batch_size=len(labels))
+        return metrics
 
     def _not_finite(self, split: str) -> MedimgError:
         rate = self.trainer.optimizers[0].param_groups[0]["lr"]

@@ -60,7 +60,10 @@ def _blocks(config: SmallCNNConfig) -> nn.Sequential:
     layers: list[nn.Module] = []
     channels: int = config.in_channels
     for width in config.widths:
-        layers += [nn.Conv2d(channels, width, config.kernel_size, padding=config.padding), nn.ReLU(), nn.MaxPool2d(2)]
+        layers.append(nn.Conv2d(channels, width, config.kernel_size, padding=config.padding))
+        if config.batch_norm:
+            layers.append(nn.BatchNorm2d(width))
+        layers += [nn.ReLU(), nn.MaxPool2d(2)]
         channels = width
     return nn.Sequential(*layers)
 

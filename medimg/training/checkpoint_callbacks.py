@@ -92,4 +92,5 @@ def _unconditional(folder: Path, filename: str, save_top_k: int) -> ModelCheckpo
         save_top_k=save_top_k,
         auto_insert_metric_name=False,
         enable_version_counter=False,
+        save_on_train_epoch_end=True,  # also of epochs without validation: trainer.check_val_every_n_epoch
     )

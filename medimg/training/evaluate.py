@@ -19,12 +19,13 @@ def predict(
     trainer: L.Trainer, classifier: ImageClassifier, data: ImageDataModule, splits: Sequence[Split]
 ) -> dict[Split, Predictions]:
     """The predictions table of each split, from the classifier as it is."""
-    data.predict_splits = splits
-    batches = trainer.predict(classifier, datamodule=data, return_predictions=True)
-    if not batches:
+    if not splits:
         return {}
-    by_split: list[list[Outputs]] = batches if isinstance(batches[0], list) else [batches]  # type: ignore[list-item]
-    return {split: table(gather(parts), data.manifest) for split, parts in zip(splits, by_split, strict=True)}
+    data.predict_splits = splits
+    batches: Any = trainer.predict(classifier, datamodule=data, return_predictions=True)
+    # nothing comes back in a process that has no images; it takes part in the gathering all the same
+    by_split: list[list[Outputs]] = (batches if len(splits) > 1 else [batches]) or [[] for _ in splits]
+    return {split: table(gather(parts or []), data.manifest) for split, parts in zip(splits, by_split, strict=True)}
 
 
 def table(outputs: Outputs, manifest: Manifest) -> Predictions:

@@ -19,7 +19,7 @@ from medimg.config.build import locate
 from medimg.config.check import target_of
 from medimg.data.datamodule import ImageDataModule
 from medimg.data.manifest import Manifest, Split
-from medimg.errors import RequestError
+from medimg.errors import RequestError, suggestion
 from medimg.models.classifier import ImageClassifier
 from medimg.models.losses import class_weights
 from medimg.runs import RunFolder
@@ -55,6 +55,7 @@ class Experiment:
         _quiet()
         self.config, self.folder, self.manifest = config, folder, manifest
         self.has_validation = bool(manifest.of("val"))
+        self._check_monitor()
         if not self.has_validation:
             log.warning("no validation split: nothing is selected, and the last epoch counts as the best")
         # the same weights for the same seed, whatever was computed before
@@ -119,6 +120,16 @@ class Experiment:
         results = write_evaluation(self.folder, predictions, self.manifest, int(best["epoch"]))
         log_hparams(self.trainer, self.config, results.get("val", {}))
         return results
+
+    def _check_monitor(self) -> None:
+        """Only the data tell which classes there are to monitor."""
+        metric = self.config.monitor.metric
+        name = metric.partition("/")[2].partition("/")[2]
+        if name and name not in self.manifest.classes:
+            raise RequestError(
+                f"monitor.metric={metric}: there is no class {name!r}. {suggestion(name, self.manifest.classes)}\n"
+                f"  classes: {', '.join(self.manifest.classes)}"
+            )
 
     def _classifier(self, load_weights: bool) -> ImageClassifier:
         config = self.config

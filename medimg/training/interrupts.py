@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -13,7 +14,13 @@ SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Within it, SIGINT, SIGTERM and SIGUSR1 raise Interrupted, once, in this process alone."""
+    """Within it, SIGINT, SIGTERM and SIGUSR1 raise Interrupted, once, in this process alone.
+
+    Python hands signals to the main thread; in another one nothing is changed.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     owner = os.getpid()
 
     def handle(number: int, frame: FrameType | None) -> None:

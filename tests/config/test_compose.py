@@ -1,6 +1,5 @@
 """Our groups, the user's own, and the jobs of a sweep."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -10,8 +9,8 @@ from omegaconf import DictConfig
 from medimg.cli import main
 from medimg.commands import train
 from medimg.config import AdamConfig, CosineConfig, Custom, TorchvisionConfig
-from medimg.config.compose import conf_dir, hydra_session, jobs, load, without_sweep
 from medimg.config.compose import compose as composed
+from medimg.config.compose import conf_dir, hydra_session, jobs, load, without_sweep
 from medimg.errors import RequestError
 from medimg.runs import RunFolder
 from medimg.training import sweep
@@ -72,7 +71,11 @@ def test_what_comes_later_wins(own: Path) -> None:
 
 def test_own_files_add_choices(own: Path) -> None:
     put(own, "optimizer/slow", "defaults: [adam, _self_]\nlr: 1.0e-6\n")
-    put(own, "experiment/mine", "# @package _global_\ndefaults:\n  - override /optimizer: slow\n  - _self_\nname: mine\n")
+    put(
+        own,
+        "experiment/mine",
+        "# @package _global_\ndefaults:\n  - override /optimizer: slow\n  - _self_\nname: mine\n",
+    )
     config = load(["experiment=mine"])
     assert isinstance(config.optimizer, AdamConfig)
     assert (config.optimizer.lr, config.name) == (1e-6, "mine")
@@ -124,7 +127,9 @@ def test_jobs_of_a_sweep() -> None:
     with hydra_session():
         planned = jobs(overrides, composed(without_sweep(overrides)))
     expected = {
-        (f"seed={seed}", f"model={model}", "trainer.max_epochs=3") for seed in (0, 1) for model in ("small_cnn", "resnet18")
+        (f"seed={seed}", f"model={model}", "trainer.max_epochs=3")
+        for seed in (0, 1)
+        for model in ("small_cnn", "resnet18")
     }
     assert {tuple(job) for job in planned} == expected
     assert len(planned) == 4
@@ -142,11 +147,11 @@ def test_jobs_of_a_sweep_that_is_written_in_yaml(own: Path) -> None:
 
 @pytest.fixture
 def folders_of(own: Path, monkeypatch: pytest.MonkeyPatch) -> object:
-    """Runs a sweep whose jobs only say where they are; returns the folders that were planned and those that were used."""
+    """Runs a sweep whose jobs only say where they are; returns the planned folders and the used ones."""
     used: list[Path] = []
     planned: list[Path] = []
 
-    def job(_: DictConfig) -> None:
+    def job(_: DictConfig, **__: object) -> None:
         used.append(Path(HydraConfig.get().runtime.output_dir))
 
     def report(folders: list[RunFolder]) -> int:
@@ -168,10 +173,8 @@ def folders_of(own: Path, monkeypatch: pytest.MonkeyPatch) -> object:
 @pytest.mark.parametrize(
     ("overrides", "number"),
     [
-        (["seed=0,1"], 2),
-        (["model=small_cnn,covid_cnn", "optimizer.lr=1e-3,1e-2"], 4),
         (["model.widths=[8,16],[4]", "data.class_aliases={a:b,c d:e}", "name=2024_01"], 2),
-        (["paths.runs=my runs (new)/a=b", "seed=range(0,2)"], 2),
+        (["paths.runs=my runs (new)/a=b", "model=small_cnn,covid_cnn"], 2),
     ],
 )
 def test_jobs_run_where_the_table_looks_for_them(
@@ -188,10 +191,10 @@ def test_jobs_run_where_the_table_looks_for_them(
 
 def test_single_runs_of_the_same_second_get_folders_of_their_own(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     used: list[str] = []
-    monkeypatch.setattr(train, "_job", lambda _: used.append(HydraConfig.get().runtime.output_dir))
+    monkeypatch.setattr(train, "_job", lambda _, **__: used.append(HydraConfig.get().runtime.output_dir))
     for _ in range(2):
         assert main(["train", "hydra/job_logging=none", "hydra/hydra_logging=none", "seed=0"]) == 0
     first, second = (Path(folder) for folder in used)
     assert first != second
     assert first.parent == second.parent == own.parent / "runs" / "ct_phantom_small_cnn"
-    assert os.listdir(first) == [".hydra"]
+    assert [path.name for path in first.iterdir()] == [".hydra"]

@@ -17,7 +17,7 @@ from PIL import Image
 from medimg.config.data import PhantomConfig
 from medimg.errors import RequestError, suggestion
 
-VERSION = 1
+VERSION = 2
 """Raise it with every change to the drawing that alters a pixel: it is part of the folder's name."""
 
 COLUMNS = ("path", "patient_id", "sex", "source")

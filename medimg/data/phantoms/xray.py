@@ -163,11 +163,11 @@ def _bones(at: Plane, anatomy: Anatomy, lungs: Array) -> Array:
 def _opacity(at: Plane, anatomy: Anatomy, side: int, patient: Generator, shot: Generator, difficulty: float) -> Array:
     """Hazy, uneven patches, most of them at the side and in the lower half; added brightness."""
     mild = patient.uniform(0, 0.45) * difficulty
-    cloud = np.clip(0.4 + 0.65 * clouds(patient, at.x.shape[0]), -0.4, 2)
+    cloud = np.clip(0.45 + 0.65 * clouds(patient, at.x.shape[0]), -0.1, 1.4)
     patches = np.zeros(at.x.shape)
     for _ in range(4):
         across, down = patient.uniform(0.1, 0.85), patient.uniform(-0.45, 0.45)
         axes = patient.uniform(0.09, 0.15), patient.uniform(0.11, 0.18)
         centre = side * (anatomy.apart + across * anatomy.across) + shot.uniform(-0.01, 0.01), 0.08 + down
         patches = np.maximum(patches, patient.uniform(0.6, 1.0) * glow(at, centre, axes))
-    return between(0.5, 0.24, difficulty) * (1 - mild) * patches * cloud
+    return between(0.58, 0.26, difficulty) * (1 - mild) * patches * cloud

@@ -1,0 +1,29 @@
+"""Hydra's errors in our words, where the command line cannot reach them."""
+
+import pytest
+from omegaconf import OmegaConf
+from omegaconf.errors import InterpolationKeyError
+from yaml import YAMLError
+
+from medimg.config.explain import explained
+from medimg.errors import RequestError
+
+
+@pytest.mark.parametrize("error", [YAMLError("line 3"), UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid")])
+def test_unreadable_files_are_requests(error: Exception) -> None:
+    with pytest.raises(RequestError, match="not YAML"), explained([]):
+        raise error
+
+
+def test_errors_of_omegaconf_arrive_in_a_few_lines() -> None:
+    with pytest.raises(RequestError, match="nowhere") as caught, explained([]):
+        OmegaConf.to_container(OmegaConf.create({"a": "${nowhere}"}), resolve=True)
+    assert isinstance(caught.value.__cause__, InterpolationKeyError)
+    assert len(str(caught.value).splitlines()) < 6
+
+
+@pytest.mark.parametrize("error", [KeyError("x"), KeyboardInterrupt(), RuntimeError("a bug"), RequestError("said")])
+def test_everything_else_passes_as_it_is(error: BaseException) -> None:
+    with pytest.raises(type(error)) as caught, explained([]):
+        raise error
+    assert caught.value is error
