@@ -124,7 +124,7 @@ def find_run(run: str, runs: Path) -> RunFolder:
         RequestError: there is no such folder, or it holds no run.
     """
     if run == "latest":
-        started = [(RunFolder(file.parent).info().get("started", ""), file.parent) for file in runs.rglob("run.json")]
+        started = [(_started(file), file.parent) for file in runs.rglob("run.json")]
         if not started:
             raise RequestError(
                 f"run=latest: there is no run below {runs.resolve()}\n  paths.runs=... says where runs are"
@@ -138,6 +138,14 @@ def find_run(run: str, runs: Path) -> RunFolder:
             f"  {'runs here: ' + ', '.join(known) if known else f'there is no run below {runs.resolve()}'}"
         )
     return RunFolder(path.resolve())
+
+
+def _started(file: Path) -> str:
+    """When a run started; a damaged file counts as the oldest, so that it is in nobody's way."""
+    try:
+        return str(_read_json(file).get("started", ""))
+    except RequestError:
+        return ""
 
 
 def _read_json(file: Path) -> dict[str, Any]:

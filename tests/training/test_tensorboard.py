@@ -1,0 +1,141 @@
+"""What TensorBoard finds in the event files of a run."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.metrics import confusion_matrix
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+from tiny_training import configured, fit
+
+from medimg.config import MonitorConfig, TrainConfig
+from medimg.reporting.figures import confusion_matrix_figure
+from medimg.runs import RunFolder
+from medimg.training.tensorboard import TensorBoardFigures
+
+Run = tuple[RunFolder, TrainConfig]
+
+
+def accumulated(folder: Path) -> EventAccumulator:
+    events = EventAccumulator(str(folder / "tensorboard"), size_guidance={"images": 0, "tensors": 0, "scalars": 0})
+    events.Reload()
+    return events
+
+
+@pytest.fixture(scope="module")
+def events(tiny_run: Run) -> EventAccumulator:
+    return accumulated(tiny_run[0].path)
+
+
+def table(folder: RunFolder) -> list[dict[str, str]]:
+    with folder.metrics_file.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def drawn_epochs(rows: list[dict[str, str]]) -> list[int]:
+    """Each new best epoch, and the last."""
+    ranks = [(float(row["val/f1_macro"]), -float(row["val/loss"])) for row in rows]
+    best = [epoch for epoch in range(len(ranks)) if all(ranks[epoch] > before for before in ranks[:epoch])]
+    return sorted({*best, len(ranks) - 1})
+
+
+def picture(events: EventAccumulator, tag: str, number: int = -1) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(events.Images(tag)[number].encoded_image_string)))
+
+
+@pytest.mark.parametrize("name", ["train/loss", "val/loss", "train/f1_macro", "val/f1_macro", "val/f1/covid"])
+def test_scalars_are_those_of_the_table(events: EventAccumulator, tiny_run: Run, name: str) -> None:
+    found = events.Scalars(name)
+    assert [each.value for each in found] == pytest.approx([float(row[name]) for row in table(tiny_run[0])], abs=1e-6)
+    assert len({each.step for each in found}) == 3
+
+
+def test_the_learning_rate_is_shown(events: EventAccumulator) -> None:
+    assert [each.value for each in events.Scalars("lr-Adam")] == pytest.approx([0.01] * 3)
+
+
+def test_confusion_matrices_are_drawn_for_new_best_epochs_and_the_last(events: EventAccumulator, tiny_run: Run) -> None:
+    rows = table(tiny_run[0])
+    steps_an_epoch = -(-tiny_run[0].info()["counts"]["train"]["covid"] * 2 // 8)
+    expected = [(epoch + 1) * steps_an_epoch for epoch in drawn_epochs(rows)]
+    for kind in ("counts", "by_true_class"):
+        assert [image.step for image in events.Images(f"val/confusion_matrix/{kind}")] == expected
+    for name in ("normal", "covid"):
+        tag = f"val/precision_recall/{name}"
+        assert [tensor.step for tensor in events.Tensors(tag)] == expected
+        assert tag in events.PluginTagToContent("pr_curves")
+
+
+def test_the_confusion_matrix_is_that_of_the_predictions(events: EventAccumulator, tiny_run: Run) -> None:
+    folder = tiny_run[0]
+    rows = table(folder)
+    best = json.loads(folder.results_file.read_text())["best_epoch"]
+    with folder.predictions("val").open(newline="") as stream:
+        predictions = list(csv.DictReader(stream))
+    classes = ["normal", "covid"]
+    counts = confusion_matrix(
+        [row["label"] for row in predictions], [row["prediction"] for row in predictions], labels=classes
+    )
+    number = drawn_epochs(rows).index(best)
+    shown = picture(events, "val/confusion_matrix/counts", number)
+    np.testing.assert_array_equal(shown, confusion_matrix_figure(counts, classes))
+
+
+def test_the_first_batch_is_shown_as_it_is_trained_on(events: EventAccumulator, tiny_run: Run) -> None:
+    (image,) = events.Images("train/augmented_images")
+    assert image.step == 0
+    height = tiny_run[0].info()["preprocessing"]["height"]
+    shown = picture(events, "train/augmented_images")
+    assert shown.shape == (height + 4, 8 * (height + 2) + 2, 3)  # a batch of 8 in a row, 2 pixels between
+    tiles = [shown[2:-2, 2 + column * (height + 2) :][:, :height] for column in range(8)]
+    assert len({tile.tobytes() for tile in tiles}) == 8
+    assert all(10 < tile.mean() < 245 for tile in tiles)  # neither normalised nor divided by 255 twice
+
+
+def test_hparams_compare_runs_by_their_best_scores(events: EventAccumulator, tiny_run: Run) -> None:
+    content = events.PluginTagToContent("hparams")
+    started = HParamsPluginData.FromString(content["_hparams_/session_start_info"]).session_start_info.hparams
+    assert started["optimizer.lr"].number_value == pytest.approx(0.01)
+    assert started["model.name"].string_value == "small_cnn"
+    described = HParamsPluginData.FromString(content["_hparams_/experiment"]).experiment
+    assert "best/f1_macro" in {info.name.tag for info in described.metric_infos}
+    results = json.loads(tiny_run[0].results_file.read_text())
+    assert events.Scalars("best/f1_macro")[-1].value == pytest.approx(results["val"]["f1_macro"])
+    assert not any("test" in tag for tag in events.Tags()["scalars"])
+
+
+TENSORBOARD: dict[str, Any] = {
+    "logger": {"tensorboard": {"_target_": "lightning.pytorch.loggers.TensorBoardLogger"}},
+    "callbacks.figures": {"_target_": "medimg.training.TensorBoardFigures", "augmented_images": 0},
+    "optimizer.lr": 1e-12,  # no epoch is better than the first
+    "trainer.max_epochs": 3,
+}
+
+
+def test_epochs_that_are_no_better_are_not_drawn(tmp_path: Path) -> None:
+    batch_norm_off = {"model.batch_norm": False}
+    fit(configured(TENSORBOARD | batch_norm_off), tmp_path, train=2)
+    found = accumulated(tmp_path)
+    assert [image.step for image in found.Images("val/confusion_matrix/counts")][-1] == 6
+    assert len(found.Images("val/confusion_matrix/counts")) < 4
+    assert "train/augmented_images" not in found.Tags()["images"]
+
+
+def test_without_tensorboard_nothing_is_drawn(tmp_path: Path) -> None:
+    fit(configured(TENSORBOARD | {"logger": {}}), tmp_path)
+    assert not list(tmp_path.rglob("events*"))
+
+
+def test_a_resumed_run_knows_what_was_drawn() -> None:
+    figures, again = (TensorBoardFigures(0, MonitorConfig()) for _ in range(2))
+    figures.best = (0.5, -1.0)
+    again.load_state_dict(figures.state_dict())
+    assert again.best == (0.5, -1.0)
+    again.load_state_dict(TensorBoardFigures(0, MonitorConfig()).state_dict())
+    assert again.best is None
