@@ -95,7 +95,8 @@ def log_hparams(trainer: L.Trainer, config: TrainConfig, scores: dict[str, float
     """Lets TensorBoard's HPARAMS compare runs: their settings beside their best validation scores."""
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
-            logger.log_hyperparams(_flat(as_dict(config)), {f"best/{name}": score for name, score in scores.items()})
+            averages = {f"val_best/{name}": score for name, score in scores.items() if "/" not in name}
+            logger.log_hyperparams(_flat(as_dict(config)), averages)
             logger.save()
 
 

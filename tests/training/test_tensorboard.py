@@ -104,9 +104,9 @@ def test_hparams_compare_runs_by_their_best_scores(events: EventAccumulator, tin
     assert started["optimizer.lr"].number_value == pytest.approx(0.01)
     assert started["model.name"].string_value == "small_cnn"
     described = HParamsPluginData.FromString(content["_hparams_/experiment"]).experiment
-    assert "best/f1_macro" in {info.name.tag for info in described.metric_infos}
+    assert "val_best/f1_macro" in {info.name.tag for info in described.metric_infos}
     results = json.loads(tiny_run[0].results_file.read_text())
-    assert events.Scalars("best/f1_macro")[-1].value == pytest.approx(results["val"]["f1_macro"])
+    assert events.Scalars("val_best/f1_macro")[-1].value == pytest.approx(results["val"]["f1_macro"])
     assert not any("test" in tag for tag in events.Tags()["scalars"])
 
 
