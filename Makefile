@@ -28,8 +28,8 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	@touch $@
 
 demo: install
-	$(BIN)/medimg train -m name=demo data=ct_phantom model=small_cnn,quickstart_cnn scheduler=one_cycle optimizer.lr=4e-3 \
-		trainer.max_epochs=12 evaluate_test=true
+	$(BIN)/medimg train -m name=demo model=small_cnn,quickstart_cnn scheduler=one_cycle optimizer.lr=4e-3 \
+		trainer.max_epochs=12
 	@echo "To see the curves: $(BIN)/tensorboard --logdir runs"
 
 test: install-dev

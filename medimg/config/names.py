@@ -22,7 +22,8 @@ def job_folder(overrides: Sequence[str]) -> str:
     overrides = sorted(str(override) for override in overrides)
     digest = hashlib.sha256("\n".join(overrides).encode()).hexdigest()[:8]
     shown = [_readable(override) for override in overrides if not override.lstrip("+~").startswith(_QUIET)]
-    return "-".join([*filter(None, ["_".join(shown)[:_LONGEST].strip("-_.")]), digest])
+    readable = "_".join(shown)[:_LONGEST].strip("-_.")
+    return f"{readable or 'default'}-{digest}"
 
 
 def _readable(override: str) -> str:

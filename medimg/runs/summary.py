@@ -12,12 +12,14 @@ COLUMNS = ("run", "status", "best epoch", "val macro-F1", "val accuracy", "test 
 def summary(folders: Sequence[RunFolder]) -> str:
     """The runs ranked by macro-F1 on validation, the unfinished last. Test scores stand where they were evaluated."""
     rows = sorted((_row(folder) for folder in folders), key=lambda row: (row[3] == "", _descending(row[3]), row[0]))
-    widths = [max(len(row[i]) for row in [COLUMNS, *rows]) for i in range(len(COLUMNS))]
+    columns = [column for column in zip(COLUMNS, *rows, strict=True) if any(column[1:]) or not rows]
+    widths = [max(len(cell) for cell in column) for column in columns]
+    rule = tuple("-" * width for width in widths)
+    head, *body = zip(*columns, strict=True)
     lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in [COLUMNS, *rows]
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in (head, rule, *body)
     ]
-    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def _row(folder: RunFolder) -> tuple[str, ...]:

@@ -3,15 +3,14 @@
 from typing import Any
 
 import lightning as L
-import numpy as np
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.tensorboard import SummaryWriter
 from torchvision.utils import make_grid
 
-from medimg.config import MonitorConfig, TrainConfig
-from medimg.config.check import as_dict
+from medimg.config import Component, MonitorConfig, TrainConfig
+from medimg.config.check import as_dict, target_of
 from medimg.data.dataset import Batch
 from medimg.evaluation.metrics import confusion_matrix
 from medimg.evaluation.predictions import softmax
@@ -96,13 +95,32 @@ def log_hparams(trainer: L.Trainer, config: TrainConfig, scores: dict[str, float
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
             averages = {f"val_best/{name}": score for name, score in scores.items() if "/" not in name}
-            logger.log_hyperparams(_flat(as_dict(config)), averages)
+            logger.log_hyperparams(_hparams(config), averages)
             logger.save()
 
 
-def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
-    """Dotted keys; what is neither number nor text as text."""
-    if isinstance(node, dict):
-        pairs = [_flat(child, f"{prefix}.{name}" if prefix else name) for name, child in node.items()]
-        return {name: value for pair in pairs for name, value in pair.items()}
-    return {prefix: node if isinstance(node, bool | int | float | str | np.number) else str(node)}
+def _hparams(config: TrainConfig) -> dict[str, Any]:
+    """What tells runs apart at a glance, in few columns; config.yaml has everything.
+
+    Components of the user's own are named by their target.
+    """
+    groups = {name: _short(getattr(config, name)) for name in ("loss", "optimizer", "scheduler")}
+    values = {
+        "model": getattr(config.model, "name", _short(config.model)),
+        "weights": getattr(config.model, "weights", None),
+        "freeze": getattr(config.model, "freeze", None),
+        "lr": getattr(config.optimizer, "lr", None),
+        "weight_decay": getattr(config.optimizer, "weight_decay", None),
+        "augment": {name: value for name, value in as_dict(config.augment).items() if value},
+        "image_size": config.data.image_size,
+        "batch_size": config.data.batch_size,
+        "fold": config.data.fold,
+        "max_epochs": config.trainer.max_epochs,
+        "seed": config.seed,
+    }
+    given = {name: value for name, value in (groups | values).items() if value is not None and value != {}}
+    return {name: value if isinstance(value, int | float | str) else str(value) for name, value in given.items()}
+
+
+def _short(component: Component | None) -> str:
+    return "none" if component is None else target_of(component)[0].rpartition(".")[2]

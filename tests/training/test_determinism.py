@@ -76,7 +76,9 @@ def drawn(seed: int, epoch: int, step: int, process: int) -> float:
 
 
 def test_each_seed_epoch_step_and_process_draws_its_own() -> None:
-    places = [(seed, epoch, step, process) for seed in (0, 1) for epoch in (0, 1) for step in (0, 1) for process in (0, 1)]
+    places = [
+        (seed, epoch, step, process) for seed in (0, 1) for epoch in (0, 1) for step in (0, 1) for process in (0, 1)
+    ]
     numbers = [drawn(*place) for place in places]
     assert len(set(numbers)) == len(places)
     assert [drawn(*place) for place in reversed(places)] == numbers[::-1]

@@ -29,7 +29,7 @@ def test_it_is_no_exception_that_others_catch_by_the_way() -> None:
     with pytest.raises(Interrupted), interruptible():
         try:
             os.kill(os.getpid(), signal.SIGTERM)
-        except Exception:  # noqa: BLE001 - as libraries do
+        except Exception:
             pytest.fail("caught on the way")
 
 

@@ -119,11 +119,9 @@ TENSORBOARD: dict[str, Any] = {
 
 
 def test_epochs_that_are_no_better_are_not_drawn(tmp_path: Path) -> None:
-    batch_norm_off = {"model.batch_norm": False}
-    fit(configured(TENSORBOARD | batch_norm_off), tmp_path, train=2)
+    fit(configured(TENSORBOARD | {"model.batch_norm": False}), tmp_path, train=2)
     found = accumulated(tmp_path)
-    assert [image.step for image in found.Images("val/confusion_matrix/counts")][-1] == 6
-    assert len(found.Images("val/confusion_matrix/counts")) < 4
+    assert [image.step for image in found.Images("val/confusion_matrix/counts")] == [2, 6]
     assert "train/augmented_images" not in found.Tags()["images"]
 
 

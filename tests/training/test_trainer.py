@@ -168,7 +168,7 @@ def test_overfitting_takes_the_same_images_every_epoch(tmp_path: Path, make_fold
     root = make_folder({"a": 12, "b": 12})
     epochs, _ = trained_on(["trainer.overfit_batches=2", "trainer.max_epochs=3"], root, tmp_path)
     assert len(epochs[0]) == 2
-    assert epochs == {epoch: epochs[0] for epoch in range(3)}
+    assert epochs == dict.fromkeys(range(3), epochs[0])
 
 
 def test_limits_limit(tmp_path: Path, make_folder: Callable[..., Path]) -> None:
@@ -233,7 +233,7 @@ SCHEDULES: list[tuple[dict[str, Any], Callable[[int], float]]] = [
 ]
 
 
-class Killed(Exception):
+class KilledError(Exception):
     pass
 
 
@@ -242,12 +242,10 @@ class Kill(Callback):
 
     def on_train_batch_start(self, trainer: L.Trainer, *_: object) -> None:
         if trainer.current_epoch == 2:
-            raise Killed
+            raise KilledError
 
 
-@pytest.mark.parametrize(
-    ("schedule", "formula"), SCHEDULES, ids=["step", "cosine", "one_cycle", "plateau"]
-)
+@pytest.mark.parametrize(("schedule", "formula"), SCHEDULES, ids=["step", "cosine", "one_cycle", "plateau"])
 def test_learning_rates_follow_the_schedule_and_a_resumed_run_goes_on_with_it(
     tmp_path: Path, schedule: dict[str, Any], formula: Callable[[int], float]
 ) -> None:
@@ -259,7 +257,7 @@ def test_learning_rates_follow_the_schedule_and_a_resumed_run_goes_on_with_it(
     assert whole.seen == expected
 
     parts = LearningRates()
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         fit(config, tmp_path / "parts", Kill(), parts, train=STEPS)
     fit(config, tmp_path / "parts", parts, train=STEPS, checkpoint=tmp_path / "parts/checkpoints/last.ckpt")
     assert parts.seen == expected

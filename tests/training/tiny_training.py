@@ -1,5 +1,8 @@
 """Training without images on disk: batches made up in memory, and the trainer as a run has it."""
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -86,3 +89,14 @@ class LearningRates(Callback):
 
     def on_train_batch_start(self, trainer: L.Trainer, *_: object) -> None:
         self.seen.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+
+@contextmanager
+def logging_as_before() -> Iterator[None]:
+    """Within it, logging may be set up in any way; the handlers and levels of before come back."""
+    loggers = [logging.getLogger(name) for name in (None, "medimg")]
+    before = [(logger.level, logger.handlers[:]) for logger in loggers]
+    yield
+    for logger, (level, handlers) in zip(loggers, before, strict=True):
+        logger.setLevel(level)
+        logger.handlers[:] = handlers
