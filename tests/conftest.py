@@ -13,6 +13,9 @@ from medimg.config.training import TrainConfig
 from medimg.runs import RunFolder
 from medimg.training.job import run_job
 
+# tiny tensors gain nothing from several threads, and lose much where the machine has other work; torch comes later
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 REAL = Path(os.environ.get("MEDIMG_REAL_DATA", Path(__file__).parents[1] / ".." / "shared" / "data")).resolve()
 
 # one process, no download, a second of work

@@ -100,13 +100,16 @@ def test_the_first_batch_is_shown_as_it_is_trained_on(events: EventAccumulator, 
 
 def test_hparams_compare_runs_by_their_best_scores(events: EventAccumulator, tiny_run: Run) -> None:
     content = events.PluginTagToContent("hparams")
-    started = HParamsPluginData.FromString(content["_hparams_/session_start_info"]).session_start_info.hparams
-    assert started["optimizer.lr"].number_value == pytest.approx(0.01)
-    assert started["model.name"].string_value == "small_cnn"
+    settings = HParamsPluginData.FromString(content["_hparams_/session_start_info"]).session_start_info.hparams
+    assert settings["lr"].number_value == pytest.approx(0.01)
+    assert settings["model"].string_value == "small_cnn"
+    assert settings["optimizer"].string_value == "Adam"
     described = HParamsPluginData.FromString(content["_hparams_/experiment"]).experiment
-    assert "val_best/f1_macro" in {info.name.tag for info in described.metric_infos}
+    scores = {info.name.tag for info in described.metric_infos}
+    assert {"val_best/f1_macro", "val_best/auroc"} <= scores
     results = json.loads(tiny_run[0].results_file.read_text())
-    assert events.Scalars("val_best/f1_macro")[-1].value == pytest.approx(results["val"]["f1_macro"])
+    for name in ("f1_macro", "accuracy"):
+        assert events.Scalars(f"val_best/{name}")[-1].value == pytest.approx(results["val"][name])
     assert not any("test" in tag for tag in events.Tags()["scalars"])
 
 
