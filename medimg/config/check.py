@@ -135,6 +135,11 @@ def _check_together(config: TrainConfig) -> None:
         raise RequestError(f"data.root is needed by data={config.data.name}, and has no default\n  data.root=PATH")
     if not any(isinstance(node, CheckpointConfig) for node in config.callbacks.values()):
         raise RequestError("callbacks.checkpoint cannot be switched off: a run is evaluated from its best checkpoint")
+    if config.trainer.check_val_every_n_epoch > config.trainer.max_epochs:
+        raise RequestError(
+            f"trainer.check_val_every_n_epoch={config.trainer.check_val_every_n_epoch} with "
+            f"trainer.max_epochs={config.trainer.max_epochs}: no epoch would be validated, so none could be selected"
+        )
     _check_monitor(config)
     loss_weights = getattr(config.loss, "class_weights", None)
     data = config.data

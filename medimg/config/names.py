@@ -28,5 +28,5 @@ def job_folder(overrides: Sequence[str]) -> str:
 
 def _readable(override: str) -> str:
     key, _, value = override.partition("=")
-    last = value.rstrip("/").rpartition("/")[2]
+    last = value.rstrip("/").rpartition("/")[2].replace("e+", "e")
     return re.sub(r"[^A-Za-z0-9.]+", "-", f"{key.rpartition('.')[2]}-{last}").strip("-")

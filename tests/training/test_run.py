@@ -131,7 +131,7 @@ def test_a_checkpoint_is_plain_and_self_contained(tiny_run: Run) -> None:
 
 
 def test_the_split_can_be_given_back(tiny_run: Run, tmp_path: Path) -> None:
-    folder, config = tiny_run
+    folder, _ = tiny_run
     again = RunFolder(tmp_path / "again")
     given = ["data=manifest", f"data.root={folder.manifest_file}", "data.classes=[normal,covid]", "data.batch_size=8"]
     overrides = [line for line in tiny_overrides(tmp_path, tmp_path) if not line.startswith("data")]
