@@ -70,7 +70,7 @@ def test_where_things_are_is_not_shown_but_counts() -> None:
     two = job_folder(["seed=1", "data.root=/b", "name=x", "paths.cache=/c"])
     assert one != two
     assert re.fullmatch(r"seed-1-[0-9a-f]{8}", one)
-    assert re.fullmatch(r"[0-9a-f]{8}", job_folder([]))
+    assert re.fullmatch(r"default-[0-9a-f]{8}", job_folder([]))
 
 
 def test_a_file_is_shown_by_its_name() -> None:

@@ -82,7 +82,7 @@ def test_a_job_that_fails_does_not_end_the_sweep_and_is_tried_again(sweep: Calla
     first = sweep(*lines)
     assert first.code == 1
     status = {re.sub(r".*lr-([^_]+).*", r"\1", name)[:4]: value for name, value in first.status().items()}
-    assert sorted(status.items()) == [("0.01", "completed"), ("0.02", "completed"), ("1e-3", "failed")]
+    assert sorted(status.items()) == [("0.01", "completed"), ("0.02", "completed"), ("1e30", "failed")]
     failed = first.job("lr-1e")
     assert "not finite" in (failed / "error.txt").read_text()
     assert "Traceback" not in first.said
