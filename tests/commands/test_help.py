@@ -12,7 +12,13 @@ from medimg.config.kinds import fields
 
 @pytest.fixture(scope="module")
 def text() -> str:
-    return help_text({"model": ["vgg16", "resnet18"]}, {"seed": 3, "data": {"root": None, "normalize": True}})
+    checkpoint = {"_target_": "medimg.training.checkpoints", "every_epoch": False}
+    config = {
+        "seed": 3,
+        "data": {"root": None, "normalize": True},
+        "callbacks": {"checkpoint": checkpoint, "early_stopping": None},
+    }
+    return help_text({"model": ["vgg16", "resnet18"]}, config)
 
 
 def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
