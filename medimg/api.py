@@ -1,14 +1,15 @@
-"""What `medimg train` does, from Python: the same overrides, the same run folder."""
+"""What `medimg train` does, from Python: the same overrides, the same files but for Hydra's own and the log."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from medimg.config.check import check
+from medimg.config.check import check, check_files
 from medimg.config.compose import compose, hydra_session, load, resolve
 from medimg.config.quoting import quoted
 from medimg.config.training import TrainConfig
+from medimg.errors import RequestError
 from medimg.runs import RunFolder
 
 
@@ -38,6 +39,10 @@ def train(overrides: Sequence[str] = (), folder: Path | str | None = None) -> Ru
         composed = compose(quoted(overrides))
         raw = resolve(composed)
         path = Path(folder) if folder is not None else Path(str(OmegaConf.select(composed, "hydra.run.dir")))
+    config = check(raw, raw.get("allow"))
+    check_files(config)
+    if folder is None and (config.trainer.devices != 1 or config.trainer.strategy != "auto"):
+        raise RequestError("several devices start this script several times, so they need one folder=... to share")
     run = RunFolder(path.expanduser().absolute())
-    run_job(check(raw, raw.get("allow")), run, in_sweep=False)
+    run_job(config, run, in_sweep=False)
     return run

@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(arguments[0], arguments[1:])
     except MedimgError as error:
-        print(f"medimg: error: {error}", file=sys.stderr)
+        print("\n".join(line.rstrip() for line in f"medimg: error: {error}".splitlines()), file=sys.stderr)
         return error.exit_code
     except Interrupted as interrupted:
         print(f"medimg: interrupted by {interrupted}", file=sys.stderr)
@@ -52,6 +52,6 @@ def _run(command: str, arguments: list[str]) -> int:
         )
     try:
         code: int = import_module(f"medimg.commands.{command}").main(arguments)
-    except (PermissionError, NotADirectoryError, FileExistsError) as error:
-        raise RequestError(f"{error}\n  nothing can be written there") from error
+    except OSError as error:
+        raise RequestError(f"a file or folder cannot be used: {error}") from error
     return code

@@ -1,6 +1,7 @@
 """`medimg train`: one run, or with -m a sweep."""
 
 import logging
+import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from medimg.commands.help import help_text
 from medimg.commands.options import parser
-from medimg.config.check import check
+from medimg.config.check import check, check_files
 from medimg.config.compose import compose, hydra_session, resolve, unresolved
 from medimg.config.explain import explained
 from medimg.config.quoting import quoted
@@ -39,6 +40,7 @@ def main(arguments: Sequence[str]) -> int:
 
             return sweep(hydra, overrides, checked, partial(_job, in_sweep=True))
         checked(overrides)
+        _refuse_lonely_processes(overrides)
         outcome = hydra.run("train", _outcome, overrides).return_value
     if isinstance(outcome, MedimgError):
         raise outcome
@@ -58,13 +60,21 @@ def _shown(composed: DictConfig, kind: str, package: str | None, *, resolved: bo
         return OmegaConf.to_yaml(part, resolve=resolved).rstrip()
 
 
+def _refuse_lonely_processes(overrides: Sequence[str]) -> None:
+    """Processes that torchrun or srun start do not know of each other's run folder: each would make its own."""
+    started_together = "TORCHELASTIC_RUN_ID" in os.environ or int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1
+    if started_together and not any(line.startswith("hydra.run.dir=") for line in overrides):
+        raise RequestError(
+            "processes started by torchrun or srun need one run folder for all\n"
+            "  hydra.run.dir=FOLDER names it; or start one process, and trainer=ddp starts the others"
+        )
+
+
 def checked(overrides: Sequence[str]) -> TrainConfig:
     """The checked configuration of one job."""
     raw = resolve(compose(overrides))
     config = check(raw, raw.get("allow"))
-    for key, path in (("data.root", config.data.root), ("ckpt_path", config.ckpt_path)):
-        if path is not None and not Path(path).expanduser().exists():
-            raise RequestError(f"{key}={path}: there is no such file or folder\n  looked in {Path.cwd()}")
+    check_files(config)
     return config
 
 

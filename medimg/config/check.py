@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -129,6 +130,20 @@ def _admit(node: Any, key: str, role: str, allow: Allowed) -> Any:
     )
 
 
+def check_files(config: TrainConfig) -> None:
+    """Raises RequestError where a file or folder that the configuration names is not there."""
+    weights = getattr(config.model, "weights", None)
+    is_path = isinstance(weights, str) and ("/" in weights or Path(weights).suffix in {".pth", ".pt", ".ckpt", ".bin"})
+    given = {
+        "data.root": config.data.root,
+        "ckpt_path": config.ckpt_path,
+        "model.weights": weights if is_path else None,
+    }
+    for key, path in given.items():
+        if path is not None and not Path(path).expanduser().exists():
+            raise RequestError(f"{key}={path}: there is no such file or folder\n  looked in {Path.cwd()}")
+
+
 def _check_together(config: TrainConfig) -> None:
     """What no single value shows."""
     if not config.data.root and not isinstance(config.data, PhantomConfig):
@@ -140,6 +155,10 @@ def _check_together(config: TrainConfig) -> None:
             f"trainer.check_val_every_n_epoch={config.trainer.check_val_every_n_epoch} with "
             f"trainer.max_epochs={config.trainer.max_epochs}: no epoch would be validated, so none could be selected"
         )
+    if config.trainer.devices in {0, ()}:
+        raise RequestError("trainer.devices=0: a run needs one; trainer.accelerator=cpu is a device as well")
+    if config.trainer.max_steps == 0:
+        raise RequestError("trainer.max_steps=0: a run needs at least one step; -1 is no limit")
     _check_monitor(config)
     loss_weights = getattr(config.loss, "class_weights", None)
     data = config.data

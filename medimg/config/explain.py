@@ -85,7 +85,12 @@ def _unknown_key(key: str, overrides: Sequence[str]) -> str:
     key = key.partition("@")[0]
     others = [line for line in overrides if not re.match(rf"[+~]*{re.escape(key)}(@\S*)?(=|$)", line)]
     groups, keys = _existing(others)
-    if "/" in key or key in groups:
+    if key in groups:
+        return (
+            f"{key!r} is a group, and was looked for in a place where it is not one\n"
+            "  in a file of your own conf/, the first line has to be: # @package _global_"
+        )
+    if "/" in key:
         return f"there is no group {key!r}. {suggestion(key, groups)}\n  groups: {', '.join(groups)}"
     parent = key.rpartition(".")[0]
     siblings = sorted({name for name in keys if name.rpartition(".")[0] == parent})

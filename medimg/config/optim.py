@@ -86,6 +86,7 @@ class OneCycleConfig(SchedulerConfig, frozen=True, kw_only=True, tag="torch.opti
     pct_start: UnitInterval = 0.3
     div_factor: Positive = 25.0
     final_div_factor: Positive = 1e4
+    cycle_momentum: Annotated[bool, Meta(description="let momentum fall while the learning rate rises")] = False
 
 
 AnyScheduler = StepConfig | CosineConfig | PlateauConfig | OneCycleConfig

@@ -11,7 +11,7 @@ from medimg.config.data import AnyData
 from medimg.config.model import AnyLoss, AnyModel
 from medimg.config.optim import AnyOptimizer, AnyScheduler
 
-Precision = Literal["auto", "16-mixed", "bf16-mixed", "32-true", "64-true", "bf16-true", "16-true", 16, 32, 64]
+Precision = Literal["auto", "16-mixed", "bf16-mixed", "32-true", 16, 32]
 Duration = Annotated[str, Meta(pattern=r"^\d+:\d\d:\d\d:\d\d$")]
 Limit = NonNegativeInt | Annotated[float, Meta(ge=0, le=1)]
 
@@ -31,7 +31,10 @@ class TrainerConfig(Node, frozen=True, kw_only=True):
         Meta(description="how many devices, or which: [0,2]"),
     ] = 1
     num_nodes: Annotated[PositiveInt, Meta(description="machines")] = 1
-    strategy: Annotated[str, Meta(description="auto, ddp, ...: how several devices work together")] = "auto"
+    strategy: Annotated[
+        Literal["auto", "ddp", "ddp_find_unused_parameters_true"],
+        Meta(description="how several devices work together"),
+    ] = "auto"
     precision: Annotated[
         Precision, Meta(description="auto: bf16 or fp16 mixed on GPUs that gain from it, 32-bit elsewhere")
     ] = "auto"
@@ -46,7 +49,9 @@ class TrainerConfig(Node, frozen=True, kw_only=True):
     limit_train_batches: (
         Annotated[Limit, Meta(description="number (10) or share (0.1) of batches; null: all")] | None
     ) = None
-    limit_val_batches: Limit | None = None
+    limit_val_batches: Annotated[
+        PositiveInt | Annotated[float, Meta(gt=0, le=1)] | None, Meta(description="the same; data.val_fraction=0: none")
+    ] = None
     limit_predict_batches: Annotated[Limit, Meta(description="the same for the evaluation at the end")] | None = None
     overfit_batches: Annotated[
         NonNegativeInt, Meta(description="train on this many batches again and again; 0: off")
@@ -55,7 +60,9 @@ class TrainerConfig(Node, frozen=True, kw_only=True):
     detect_anomaly: bool = False
     deterministic: Annotated[bool | Literal["warn"], Meta(description="use deterministic algorithms alone")] = False
     benchmark: Annotated[bool | None, Meta(description="let cuDNN choose the fastest algorithm")] = None
-    sync_batchnorm: bool = False
+    sync_batchnorm: Annotated[
+        bool | Literal["auto"], Meta(description="one BatchNorm over all devices; auto: on several GPUs")
+    ] = "auto"
     enable_progress_bar: Annotated[bool | Literal["auto"], Meta(description="auto: where the output is a terminal")] = (
         "auto"
     )
@@ -139,6 +146,7 @@ class TrainConfig(Node, frozen=True, kw_only=True):
         str,
         Meta(
             description="names the run, or the study of a sweep: letters, digits, . _ -",
+            max_length=128,
             pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$",
         ),
     ] = "run"

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch
 from torch.utils.data import DataLoader, Sampler
 
 from medimg.config import (
@@ -70,6 +69,7 @@ class ImageDataModule(L.LightningDataModule):
         self.seed = seed
         self.manifest = manifest or load_manifest(config, cache or default_cache())
         self.same_batches = same_batches
+        self.first_epoch = 0  # a resumed run begins with another
         self.predict_splits: Sequence[Split] = ("val",)
         # a process may be left without images of a small test split
         self.allow_zero_length_dataloader_with_multiple_devices = True
@@ -93,6 +93,8 @@ class ImageDataModule(L.LightningDataModule):
         """Batches of the train split, shuffled or balanced."""
         dataset = self._dataset("train")
         sampler = EpochSampler(dataset.labels, self.seed, self.config.sampler)
+        # workers fetch ahead as soon as the loader is made, before Lightning tells the sampler which epoch it is
+        sampler.set_epoch(self.first_epoch)
         if self.same_batches:
             sampler.set_epoch = lambda epoch: None  # type: ignore[method-assign]
         return self._loader(dataset, sampler)
@@ -153,7 +155,7 @@ class ImageDataModule(L.LightningDataModule):
             sampler=sampler,
             num_workers=workers,
             collate_fn=collate,
-            pin_memory=torch.cuda.is_available(),
+            pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
             persistent_workers=workers > 0,
         )
 

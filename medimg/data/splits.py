@@ -224,7 +224,7 @@ def _cut_images(units: _Units, fraction: float, seed: int) -> Iterable[int]:
 
 
 def _split_unit(records: Sequence[Record]) -> SplitUnit:
-    """`patient` where patients are known and stand in one split only."""
+    """`patient` where the patient of every image is known, and each stands in one split only."""
     splits: dict[str, set[Split | None]] = defaultdict(set)
     for record in records:
         if record.patient_id:
@@ -237,13 +237,18 @@ def _split_unit(records: Sequence[Record]) -> SplitUnit:
             len(torn),
             examples(torn),
         )
-    return "patient" if splits and not torn else "image"
+    all_known = all(record.patient_id for record in records)
+    return "patient" if all_known and not torn else "image"
 
 
 def _log_unknown_patients(records: Sequence[Record]) -> None:
     unknown = sum(not record.patient_id for record in records)
     if 0 < unknown < len(records):
-        log.warning("%d of %d images have no patient_id; each counts as a patient of its own.", unknown, len(records))
+        log.warning(
+            "%d of %d images have no patient_id; each counts as a patient of its own, and the split as one by image.",
+            unknown,
+            len(records),
+        )
 
 
 def _check_classes(manifest: Manifest) -> None:

@@ -16,8 +16,6 @@ from torchmetrics.functional.classification import (
     multiclass_recall,
 )
 
-from medimg.evaluation.predictions import softmax
-
 
 def classification_metrics(
     logits: NDArray[np.floating[Any]],
@@ -57,7 +55,7 @@ def classification_metrics(
         "accuracy": float(matrix.trace() / matrix.sum()),
         "precision_macro": float(multiclass_precision(predicted, target, average="macro", **options)),
         "recall_macro": float(multiclass_recall(predicted, target, average="macro", **options)),
-        "auroc": _auroc(softmax(logits), target, classes, positive),
+        "auroc": _auroc(_ranks(logits), target, classes, positive),
     }
     return values | _per_class(matrix, per_class_f1, classes)
 
@@ -89,14 +87,29 @@ def _ratio(part: np.int64, whole: np.int64) -> float:
     return float(part / whole) if whole else math.nan
 
 
-def _auroc(probabilities: NDArray[np.float64], target: Tensor, classes: Sequence[str], positive: str | None) -> float:
+def _ranks(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """For each class the images' places by its log-odds, as [N, K] in 0..1; equal ones share a place.
+
+    Where a model is sure, probabilities round to 1 and lose their order, which is all that the AUROC looks at.
+    """
+    wide = logits.astype(np.float64)
+    places = np.empty_like(wide)
+    for number in range(wide.shape[1]):
+        others = np.delete(wide, number, axis=1)
+        odds = wide[:, number] - np.logaddexp.reduce(others, axis=1)
+        _, place = np.unique(odds, return_inverse=True)
+        places[:, number] = place / max(1, place.max(initial=0))
+    return places
+
+
+def _auroc(ranks: NDArray[np.float64], target: Tensor, classes: Sequence[str], positive: str | None) -> float:
     asked: Sequence[str] = classes if len(classes) > 2 else [positive or classes[-1]]
     scores = []
     for name in asked:
         number = list(classes).index(name)
         member = (target == number).long()
         if 0 < member.sum() < len(member):
-            score = torch.from_numpy(np.ascontiguousarray(probabilities[:, number]))
+            score = torch.from_numpy(np.ascontiguousarray(ranks[:, number]))
             scores.append(float(binary_auroc(score, member, validate_args=False)))
     # Sums of float32 can end a hair above 1.
     return min(1.0, float(np.mean(scores))) if scores else math.nan

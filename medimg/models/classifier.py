@@ -18,6 +18,7 @@ from medimg.config import (
     Component,
     CosineConfig,
     CrossEntropyConfig,
+    LossConfig,
     MonitorConfig,
     OneCycleConfig,
     PlateauConfig,
@@ -45,7 +46,7 @@ def gather(parts: Sequence[Outputs]) -> Outputs:
     parts = parts or [Outputs(torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.int64), torch.empty(0))]
     index, label, logits = (torch.cat(column).cpu() for column in zip(*parts, strict=True))
     table = Outputs(index, label, logits.float())
-    if not torch.distributed.is_initialized():
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return table
     tables: list[Outputs] = [table] * torch.distributed.get_world_size()
     torch.distributed.all_gather_object(tables, table)
@@ -102,7 +103,9 @@ class ImageClassifier(L.LightningModule):
         preprocessing = self.backbone.preprocessing
         self.preprocessing: Preprocessing = preprocessing if normalize else preprocessing.without_normalisation()
         weight = {} if class_weights is None else {"weight": torch.tensor(class_weights)}
-        self.criterion: nn.Module = build(loss, leave_out=("class_weights",), **weight)
+        self.criterion: nn.Module = build(
+            loss, leave_out=("class_weights",) if isinstance(loss, LossConfig) else (), **weight
+        )
         self._outputs: dict[str, list[Outputs]] = {"train": [], "val": [], "test": []}
         # plain containers alone, so that torch.load(..., weights_only=True) can read the checkpoint
         self.save_hyperparameters(
@@ -219,7 +222,7 @@ class ImageClassifier(L.LightningModule):
             return {"scheduler": build(scheduler, optimizer, total_steps=steps, max_lr=max_lr), "interval": "step"}
         if isinstance(scheduler, PlateauConfig):
             built = build(scheduler, optimizer, mode=self._monitor.mode)
-            return {"scheduler": built, "interval": "epoch", "monitor": self._monitor.metric}
+            return {"scheduler": built, "interval": "epoch", "monitor": self._monitor.metric, "strict": False}
         return {"scheduler": build(scheduler, optimizer), "interval": "epoch"}
 
     def _keep(self, split: str, batch: Batch, logits: Tensor) -> None:

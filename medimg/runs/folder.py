@@ -11,6 +11,8 @@ import yaml
 from medimg.errors import RequestError
 from medimg.files import write_json, write_text
 
+_WRITTEN = ("config.yaml", "results.json", "metrics.csv", "manifest.csv", "checkpoints", "predictions", "tensorboard")
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -79,14 +81,32 @@ class RunFolder:
         """The predictions table of a split."""
         return self.path / "predictions" / f"{split}.csv"
 
-    def clear(self) -> None:
-        """Removes what an earlier run left here, its log excepted, so that nothing of it passes for this one's."""
+    def claim(self) -> None:
+        """Makes sure that a new run writes over nothing.
+
+        Raises:
+            RequestError: the folder holds a run, or files that a run would write over.
+        """
+        if self.run_file.exists():
+            raise RequestError(
+                f"{self.shown} holds a run already\n"
+                f"  medimg resume run={self.shown} goes on with it; a new run needs a new folder"
+            )
+        taken = [name for name in _WRITTEN if (self.path / name).exists()]
+        if taken:
+            raise RequestError(
+                f"{self.shown} holds {', '.join(taken)}, which a run would write over: give another folder"
+            )
+
+    def forget_results(self) -> None:
+        """Removes what a run that goes on will say anew, so that nothing old passes for it."""
         if not self.writable:
             return
-        for name in ("checkpoints", "tensorboard", "predictions", "figures", "evaluations"):
+        self.results_file.unlink(missing_ok=True)
+        self.error_file.unlink(missing_ok=True)
+        stale = ["predictions"] if self.last.is_file() else ["predictions", "tensorboard"]
+        for name in stale:
             shutil.rmtree(self.path / name, ignore_errors=True)
-        for file in (self.run_file, self.results_file, self.metrics_file, self.manifest_file, self.error_file):
-            file.unlink(missing_ok=True)
 
     def info(self) -> dict[str, Any]:
         """The content of run.json; empty where there is none yet."""
@@ -124,7 +144,8 @@ def find_run(run: str, runs: Path) -> RunFolder:
         RequestError: there is no such folder, or it holds no run.
     """
     if run == "latest":
-        started = [(_started(file), file.parent) for file in runs.rglob("run.json")]
+        folders = [RunFolder(file.parent) for file in runs.rglob("run.json")]
+        started = [(str(folder.info()["started"]), folder.path) for folder in folders if _can_go_on(folder)]
         if not started:
             raise RequestError(
                 f"run=latest: there is no run below {runs.resolve()}\n  paths.runs=... says where runs are"
@@ -140,12 +161,12 @@ def find_run(run: str, runs: Path) -> RunFolder:
     return RunFolder(path.resolve())
 
 
-def _started(file: Path) -> str:
-    """When a run started; a damaged file counts as the oldest, so that it is in nobody's way."""
+def _can_go_on(folder: RunFolder) -> bool:
+    """Not one of those that failed before they had a checkpoint, as a mistaken request does."""
     try:
-        return str(_read_json(file).get("started", ""))
+        return "started" in folder.info() and (folder.info()["status"] != "failed" or folder.last.is_file())
     except RequestError:
-        return ""
+        return False
 
 
 def _read_json(file: Path) -> dict[str, Any]:

@@ -104,7 +104,7 @@ class EpochTable(Logger):
         if left > 0:
             shown.append(f"{_duration(left)} left")
         self._epoch_started = now
-        log.info("epoch %d of 0..%d: %s", epoch, self.max_epochs - 1, ", ".join(shown))
+        log.info("epoch %d (last %d): %s", epoch, self.max_epochs - 1, ", ".join(shown))
 
     def _best(self) -> int:
         """The best epoch so far; the first of those that are alike."""

@@ -1,5 +1,6 @@
 """The end of a run: what the best epoch says of validation and test, as predictions and metrics."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,8 @@ from medimg.evaluation.predictions import Predictions
 from medimg.files import write_json
 from medimg.models.classifier import ImageClassifier, Outputs, gather
 from medimg.runs import RunFolder
+
+log = logging.getLogger(__name__)
 
 
 def predict(
@@ -51,6 +54,12 @@ def write_evaluation(
         "synthetic": manifest.synthetic,
     }
     for split, found in predictions.items():
+        total = len(manifest.of(split))
+        if len(found.paths) < total:
+            log.warning(
+                "only %d of the %d images of %s were evaluated: no score of the split", len(found.paths), total, split
+            )
+            results.setdefault("partial", {})[split] = [len(found.paths), total]
         results[split] = classification_metrics(found.logits, found.labels, found.classes, manifest.positive_class)
         if folder.writable:
             found.write_csv(folder.predictions(split))

@@ -2,10 +2,8 @@
 
 import logging
 import os
-import pickle
 import shutil
 import warnings
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,15 +12,17 @@ import lightning as L
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-from medimg.config import LossConfig, TorchvisionConfig, TrainConfig
+from medimg.config import LossConfig, PlateauConfig, TorchvisionConfig, TrainConfig
 from medimg.config.build import locate
 from medimg.config.check import target_of
 from medimg.data.datamodule import ImageDataModule
 from medimg.data.manifest import Manifest, Split
 from medimg.errors import RequestError, suggestion
+from medimg.evaluation.predictions import Predictions
 from medimg.models.classifier import ImageClassifier
 from medimg.models.losses import class_weights
 from medimg.runs import RunFolder
+from medimg.training.checkpoint_files import read_checkpoint, refuse_other_training
 from medimg.training.epoch_table import EpochTable
 from medimg.training.evaluate import predict, write_evaluation
 from medimg.training.tensorboard import log_hparams
@@ -56,6 +56,8 @@ class Experiment:
         self.config, self.folder, self.manifest = config, folder, manifest
         self.has_validation = bool(manifest.of("val"))
         self._check_monitor()
+        if isinstance(config.scheduler, PlateauConfig) and not self.has_validation:
+            raise RequestError("scheduler=plateau needs a validation split\n  data.val_fraction=0.2 cuts one off")
         if not self.has_validation:
             log.warning("no validation split: nothing is selected, and the last epoch counts as the best")
         # the same weights for the same seed, whatever was computed before
@@ -92,11 +94,14 @@ class Experiment:
         Raises:
             RequestError: the checkpoint cannot be read, or is of another model or of other classes.
         """
-        start = read_checkpoint(checkpoint, self.manifest.classes)["epoch"] + 1 if checkpoint else 0
+        start = self._check_start(checkpoint) if checkpoint else 0
+        self.data.first_epoch = start
         for logger in self.trainer.loggers:
             if isinstance(logger, EpochTable):
                 logger.start_at(start)
         self._say_what_is_trained()
+        if start:
+            log.info("going on after epoch %d of %s", start - 1, checkpoint)
         try:
             self.trainer.fit(self.classifier, datamodule=self.data, ckpt_path=checkpoint, weights_only=True)
         except MisconfigurationException as error:
@@ -107,19 +112,46 @@ class Experiment:
             raise RequestError(
                 f"{checkpoint} is a checkpoint of another model\n  {str(error).splitlines()[0]}"
             ) from error
-        if not self.has_validation and self.trainer.is_global_zero:
-            _link(self.folder.last, self.folder.best)
-        self.trainer.strategy.barrier()
+        if self.trainer.should_stop and self.trainer.current_epoch < self.config.trainer.max_epochs:
+            log.info("stopped early, after epoch %d", self.trainer.current_epoch - 1)
+        self._settle_best()
 
     def evaluate(self, splits: Sequence[Split]) -> dict[str, Any]:
         """Evaluates the best epoch and writes predictions and results; returns the content of results.json."""
         best = read_checkpoint(self.folder.best, self.manifest.classes)
         self.classifier.load_state_dict(best["state_dict"])
         present = [split for split in splits if self.manifest.of(split)]
-        predictions = predict(self.trainer, self.classifier, self.data, present)
+        predictions: dict[Split, Predictions] = {}
         results = write_evaluation(self.folder, predictions, self.manifest, int(best["epoch"]))
+        for split in present:  # one by one: what is bad in test costs nothing of validation
+            predictions |= predict(self.trainer, self.classifier, self.data, [split])
+            results = write_evaluation(self.folder, predictions, self.manifest, int(best["epoch"]))
         log_hparams(self.trainer, self.config, results.get("val", {}))
         return results
+
+    def _check_start(self, checkpoint: Path) -> int:
+        """The epoch that a checkpoint's state goes on with, once it is sure that this run can go on from it."""
+        content = read_checkpoint(checkpoint, self.manifest.classes)
+        refuse_other_training(content, dict(self.classifier.hparams), checkpoint)
+        start = int(content["epoch"]) + 1
+        if start > self.config.trainer.max_epochs or (
+            start == self.config.trainer.max_epochs and checkpoint != self.folder.last
+        ):
+            raise RequestError(
+                f"{checkpoint} has had {start} epochs, so trainer.max_epochs={self.config.trainer.max_epochs} "
+                f"leaves nothing to train\n  trainer.max_epochs={start + 10} adds ten"
+            )
+        return start
+
+    def _settle_best(self) -> None:
+        """Without a validation the last epoch is the best: there is nothing to choose by."""
+        if not self.folder.last.is_file():
+            self.trainer.save_checkpoint(self.folder.last)
+        if self.trainer.is_global_zero and not self.folder.best.is_file():
+            if self.has_validation:
+                log.warning("training ended before the first validation: the last weights count as the best")
+            _link(self.folder.last, self.folder.best)
+        self.trainer.strategy.barrier()
 
     def _check_monitor(self) -> None:
         """Only the data tell which classes there are to monitor."""
@@ -174,31 +206,6 @@ class Experiment:
             f"{facts['parameters']['total']:,}",
             self.folder.shown,
         )
-
-
-def read_checkpoint(file: Path, classes: Sequence[str]) -> dict[str, Any]:
-    """The content of a checkpoint, on the CPU, without running any code that it may hold.
-
-    Raises:
-        RequestError: the file is missing, cut off, not a checkpoint of medimg, or of other classes.
-    """
-    if not file.is_file():
-        raise RequestError(f"there is no checkpoint {file}")
-    try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
-        found = content["hyper_parameters"]["classes"]
-        content["epoch"], content["state_dict"]
-    except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise RequestError(
-            f"{file} cannot be read as a checkpoint: it is cut off, damaged or of another kind\n  {reason}"
-        ) from error
-    except (KeyError, TypeError):
-        raise RequestError(f"{file} is not a checkpoint of medimg; weights alone go to model.weights=FILE") from None
-    if list(found) != list(classes):
-        raise RequestError(f"{file} was trained for the classes {list(found)}; the data has {list(classes)}")
-    checkpoint: dict[str, Any] = content
-    return checkpoint
 
 
 def _device_name(trainer: L.Trainer) -> str:

@@ -24,11 +24,12 @@ def run_job(config: TrainConfig, folder: RunFolder, *, in_sweep: bool) -> float 
     config = with_absolute_paths(config)
     if not in_sweep:
         return _run(config, folder, in_sweep=False)
-    if folder.info().get("status") == "completed" and folder.read_config() == as_dict(config):
-        log.info("%s: finished before, skipped", folder.path.name)
-        return best_value(config, folder)
     try:
-        return _run(config, folder, in_sweep=True)
+        begun = bool(folder.info())
+        if begun and _is_done(config, folder):
+            log.info("%s: finished before, skipped", folder.path.name)
+            return best_value(config, folder)
+        return _run(config, folder, in_sweep=True, resume=begun)
     except MedimgError as error:
         log.error("%s: failed: %s", folder.path.name, error)  # the traceback is in error.txt
         return None
@@ -46,7 +47,7 @@ def resume_job(run: str, runs: Path, max_epochs: int | None, allow: Allowed | No
     wanted = max_epochs or config.trainer.max_epochs
     if info.get("status") == "completed" and wanted <= config.trainer.max_epochs:
         raise RequestError(
-            f"{folder.path} is finished after {config.trainer.max_epochs} epochs\n"
+            f"{folder.path} is finished, with trainer.max_epochs={config.trainer.max_epochs}\n"
             f"  to extend it: trainer.max_epochs={config.trainer.max_epochs + 10}"
         )
     if wanted != config.trainer.max_epochs:
@@ -59,6 +60,25 @@ def resume_job(run: str, runs: Path, max_epochs: int | None, allow: Allowed | No
         config = msgspec.structs.replace(config, trainer=msgspec.structs.replace(config.trainer, max_epochs=wanted))
     _log_to(folder)
     _run(config, folder, in_sweep=bool(info.get("in_sweep")), resume=True)
+
+
+def _is_done(config: TrainConfig, folder: RunFolder) -> bool:
+    """Whether the run in the folder is finished; if it is not, it can be taken up.
+
+    Raises:
+        RequestError: it is another run; the message names what differs.
+    """
+    recorded = check(folder.read_config() | {"allow": None}, config.allow)
+    epochs = recorded.trainer.max_epochs
+    same_length = msgspec.structs.replace(config.trainer, max_epochs=epochs)
+    there, here = as_dict(recorded), as_dict(msgspec.structs.replace(config, trainer=same_length))
+    differing = [name for name in here if here[name] != there[name] and name not in {"allow", "paths"}]
+    if differing:
+        raise RequestError(
+            f"{folder.shown} holds a run with other settings in {', '.join(differing)}\n"
+            "  give the study another name=, or put that folder elsewhere"
+        )
+    return folder.info().get("status") == "completed" and epochs >= config.trainer.max_epochs
 
 
 def best_value(config: TrainConfig, folder: RunFolder) -> float | None:

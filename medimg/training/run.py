@@ -16,6 +16,8 @@ from medimg.files import write_text
 from medimg.runs import RunFolder, provenance
 from medimg.training.interrupts import interruptible
 
+log = logging.getLogger(__name__)
+
 
 def train(config: TrainConfig, folder: RunFolder, *, in_sweep: bool = False, resume: bool = False) -> dict[str, Any]:
     """Trains, evaluates the best epoch, and writes the run folder.
@@ -43,6 +45,8 @@ def train(config: TrainConfig, folder: RunFolder, *, in_sweep: bool = False, res
             results = _course(config, folder, in_sweep=in_sweep, resume=resume)
     except Interrupted:
         _end(folder, "interrupted", clock)
+        if folder.writable:
+            log.info("medimg resume run=%s goes on with it", folder.shown)
         raise
     except Exception as error:
         if folder.writable:
@@ -58,11 +62,11 @@ def train(config: TrainConfig, folder: RunFolder, *, in_sweep: bool = False, res
 def _begin(config: TrainConfig, folder: RunFolder, *, in_sweep: bool, resume: bool) -> float:
     """Writes what is known before anything runs; returns when the run would have started had it never stopped."""
     before = folder.info() if resume else {}
-    if not resume:
-        folder.clear()
+    if resume:
+        folder.forget_results()
+    elif folder.writable:
+        folder.claim()
     folder.write_config(as_dict(config))
-    if folder.writable:
-        folder.error_file.unlink(missing_ok=True)
     folder.update(
         status="running",
         name=config.name,
@@ -89,13 +93,25 @@ def _course(config: TrainConfig, folder: RunFolder, *, in_sweep: bool, resume: b
 
     from medimg.training.experiment import Experiment
 
-    checkpoint = Path(config.ckpt_path).expanduser() if config.ckpt_path else None
-    if resume and folder.last.is_file():
-        checkpoint = folder.last
+    checkpoint = _starting_point(config, folder, resume=resume)
     experiment = Experiment(config, folder, manifest, load_weights=checkpoint is None)
     folder.update(**experiment.facts())
     experiment.fit(checkpoint)
     return experiment.evaluate(["val", "test"] if _looks_at_test(config, in_sweep) else ["val"])
+
+
+def _starting_point(config: TrainConfig, folder: RunFolder, *, resume: bool) -> Path | None:
+    """The checkpoint whose full state training goes on from; None: it begins."""
+    if resume and folder.last.is_file():
+        return folder.last
+    if resume and any(folder.checkpoints.glob("*.ckpt")):
+        raise RequestError(
+            f"{folder.shown} has no checkpoints/{folder.last.name} to go on from, though it has others\n"
+            "  ckpt_path=FILE starts a new run from one of them"
+        )
+    if resume:
+        log.info("no checkpoint yet: the run begins anew")
+    return Path(config.ckpt_path).expanduser() if config.ckpt_path else None
 
 
 def _record_data(folder: RunFolder, manifest: Manifest, *, resume: bool) -> None:

@@ -11,13 +11,14 @@ from omegaconf import DictConfig, OmegaConf
 from medimg.config.compose import compose, jobs, parse, without_sweep
 from medimg.config.names import job_folder
 from medimg.config.quoting import quote
+from medimg.config.training import TrainConfig
 from medimg.errors import RequestError
 from medimg.runs import RunFolder
 from medimg.runs.summary import summary
 
 log = logging.getLogger(__name__)
 
-Check = Callable[[Sequence[str]], Any]
+Check = Callable[[Sequence[str]], TrainConfig]
 Job = Callable[[DictConfig], Any]
 
 
@@ -40,13 +41,22 @@ def sweep(hydra: Hydra, overrides: Sequence[str], check: Check, job: Job) -> int
         planned = jobs(overrides, base)
         for number, job_overrides in enumerate(planned):
             try:
-                check(job_overrides)
+                _refuse_many_devices(check(job_overrides))
             except RequestError as error:
                 raise RequestError(f"job {number} ({' '.join(job_overrides)}): {error}") from None
         folders = [RunFolder(study / job_folder(one)) for one in planned]
     # one folder for all jobs: in those that sweep over models, `name` would be another in each
     hydra.multirun("train", job, [*overrides, quote("hydra.sweep.dir", str(study))])
     return report(folders)
+
+
+def _refuse_many_devices(config: TrainConfig) -> None:
+    """Helper processes run the same command line again: in a sweep, all of the sweep."""
+    if config.trainer.strategy != "auto" or config.trainer.devices not in {1, "auto"}:
+        raise RequestError(
+            "a job of a sweep takes one device\n"
+            "  trainer.devices=1 trainer.strategy=auto; or run the jobs one by one, without -m"
+        )
 
 
 def report(folders: Sequence[RunFolder]) -> int:

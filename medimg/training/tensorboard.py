@@ -41,7 +41,8 @@ class TensorBoardFigures(Callback):
         self.augmented_images = augmented_images
         self.monitor = monitor
         self.best: Rank | None = None
-        self._drawn_epoch = -1
+        self._step: int | None = None  # of the last validation
+        self._drawn: int | None = None
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Batch, batch_idx: int
@@ -55,16 +56,18 @@ class TensorBoardFigures(Callback):
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Draws the epoch where it is the best so far."""
+        if trainer.sanity_checking:
+            return
+        self._step = trainer.global_step
         found = rank(trainer.callback_metrics, self.monitor)
-        if trainer.sanity_checking or found is None or (self.best is not None and found <= self.best):
+        if found is None or (self.best is not None and found <= self.best):
             return
         self.best = found
         self._draw(trainer, pl_module)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Draws the last epoch."""
-        if trainer.val_dataloaders:
-            self._draw(trainer, pl_module)
+        """Draws the last epoch that was validated."""
+        self._draw(trainer, pl_module)
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run has to know."""
@@ -75,18 +78,18 @@ class TensorBoardFigures(Callback):
         self.best = (state_dict["best"][0], state_dict["best"][1]) if state_dict["best"] else None
 
     def _draw(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if trainer.global_step == self._drawn_epoch or not isinstance(pl_module, ImageClassifier):
+        if self._step in {None, self._drawn} or not isinstance(pl_module, ImageClassifier):
             return
-        self._drawn_epoch = trainer.global_step
+        self._drawn = self._step
         labels, logits = pl_module.epoch_outputs("val")  # of all processes, so all have to come here
         if (board := writer(trainer)) is None:
             return
         counts = confusion_matrix(labels, logits.argmax(axis=1), len(pl_module.classes))
         for tag, by_true_class in (("counts", False), ("by_true_class", True)):
             picture = confusion_matrix_figure(counts, pl_module.classes, by_true_class=by_true_class)
-            board.add_image(f"val/confusion_matrix/{tag}", picture, trainer.global_step, dataformats="HWC")
+            board.add_image(f"val/confusion_matrix/{tag}", picture, self._step, dataformats="HWC")
         for number, (name, column) in enumerate(zip(pl_module.classes, softmax(logits).T, strict=True)):
-            board.add_pr_curve(f"val/precision_recall/{name}", labels == number, column, trainer.global_step)
+            board.add_pr_curve(f"val/precision_recall/{name}", labels == number, column, self._step)
 
 
 @rank_zero_only

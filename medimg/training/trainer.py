@@ -9,6 +9,7 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, TQDMProgressBar
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 
 from medimg.config import (
     CheckpointConfig,
@@ -23,11 +24,12 @@ from medimg.config.build import build
 from medimg.config.check import as_dict
 from medimg.errors import RequestError
 from medimg.runs import RunFolder
+from medimg.training.checkpoint_callbacks import AtomicCheckpointIO
 from medimg.training.determinism import StatelessRandomness
 from medimg.training.epoch_table import EpochTable
 
 # what the Trainer calls differently, or what is not the Trainer's
-_OURS = ("precision", "enable_progress_bar", "overfit_batches", "max_time")
+_OURS = ("precision", "enable_progress_bar", "overfit_batches", "max_time", "profiler", "sync_batchnorm")
 
 
 def make_trainer(config: TrainConfig, folder: RunFolder, has_validation: bool) -> L.Trainer:
@@ -48,6 +50,9 @@ def make_trainer(config: TrainConfig, folder: RunFolder, has_validation: bool) -
             logger=_loggers(config, folder),
             use_distributed_sampler=False,  # ours know their rank, and double no image
             enable_progress_bar=_progress_bar(config.trainer),
+            profiler=_profiler(config.trainer, folder),
+            sync_batchnorm=_sync_batchnorm(config.trainer),
+            plugins=[AtomicCheckpointIO()],
             **options,
         )
     except (MisconfigurationException, ValueError) as error:
@@ -60,13 +65,30 @@ def precision(config: TrainerConfig) -> Any:
         return config.precision
     if config.accelerator not in {"auto", "gpu", "cuda"} or not torch.cuda.is_available():
         return "32-true"
-    major, _ = torch.cuda.get_device_capability()
+    first = config.devices[0] if isinstance(config.devices, tuple) else 0
+    major, _ = torch.cuda.get_device_capability(first)
     # Ampere (8) and later compute in bf16; Volta and Turing (7) have tensor cores for fp16 alone
     return "bf16-mixed" if major >= 8 else "16-mixed" if major == 7 else "32-true"
 
 
 def _progress_bar(config: TrainerConfig) -> bool:
-    return sys.stderr.isatty() if config.enable_progress_bar == "auto" else config.enable_progress_bar
+    return sys.stdout.isatty() if config.enable_progress_bar == "auto" else config.enable_progress_bar
+
+
+def _profiler(config: TrainerConfig, folder: RunFolder) -> Profiler | None:
+    """Writes its table into the run folder: `fit-profile.txt`."""
+    if config.profiler is None:
+        return None
+    kinds = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
+    profiler: Profiler = kinds[config.profiler](dirpath=folder.path, filename="profile")
+    return profiler
+
+
+def _sync_batchnorm(config: TrainerConfig) -> bool:
+    """BatchNorm over all devices works on GPUs alone."""
+    if config.sync_batchnorm == "auto":
+        return config.devices != 1 and config.accelerator != "cpu" and torch.cuda.is_available()
+    return config.sync_batchnorm
 
 
 def _max_time(text: str | None) -> timedelta | None:

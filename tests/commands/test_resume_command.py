@@ -89,7 +89,7 @@ def test_a_finished_run_is_not_run_again(run: RunFolder, capsys: pytest.CaptureF
     run.update(status="completed")
     assert main(["resume", "run=latest"]) == 2
     said = capsys.readouterr().err
-    assert "finished after 3 epochs" in said
+    assert "is finished, with trainer.max_epochs=3" in said
     assert "trainer.max_epochs=" in said
 
 

@@ -1,10 +1,13 @@
 """Hydra's errors in our words, where the command line cannot reach them."""
 
+from pathlib import Path
+
 import pytest
 from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationKeyError
 from yaml import YAMLError
 
+from medimg.cli import main
 from medimg.config.explain import explained
 from medimg.errors import RequestError
 
@@ -27,3 +30,14 @@ def test_everything_else_passes_as_it_is(error: BaseException) -> None:
     with pytest.raises(type(error)) as caught, explained([]):
         raise error
     assert caught.value is error
+
+
+def test_a_file_of_ones_own_without_its_first_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = tmp_path / "conf" / "experiment"
+    own.mkdir(parents=True)
+    (own / "mine.yaml").write_text("defaults:\n  - override /data: covid_phantom\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "experiment=mine"]) == 2
+    assert "@package _global_" in capsys.readouterr().err

@@ -219,7 +219,7 @@ def test_unknown_patients_count_as_their_own(caplog: pytest.LogCaptureFixture) -
         record if i % 2 else replace(record, patient_id=None) for i, record in enumerate(patients({"a": 30, "b": 20}))
     ]
     result = assign_splits(manifest_of(records), val_fraction=0.2, split_seed=0)
-    assert result.split_unit == "patient"
+    assert result.split_unit == "image"
     assert all(len(found) == 1 for found in sides(result).values())
     assert "have no patient_id" in caplog.text
     assert any(record.patient_id is None for record in result.of("val"))

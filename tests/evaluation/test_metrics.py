@@ -168,3 +168,10 @@ def test_fast_enough_for_every_epoch():
         seconds.append(perf_counter() - start)
     print(f"best of 10: {min(seconds) * 1e3:.1f} ms")
     assert min(seconds) < 0.1  # 0.01 is the aim; a busy machine needs room
+
+
+def test_auroc_keeps_the_order_of_sure_models() -> None:
+    labels = np.array([0, 0, 1, 1])
+    logits = np.array([[0.0, 39.0], [0.0, 40.0], [0.0, 60.0], [0.0, 70.0]])
+    assert classification_metrics(logits, labels, ["a", "b"])["auroc"] == 1.0
+    assert classification_metrics(logits, 1 - labels, ["a", "b"])["auroc"] == 0.0

@@ -106,33 +106,37 @@ def test_helpers_of_distributed_training_write_nothing(tmp_path: Path) -> None:
     helper = RunFolder(tmp_path, writable=False)
     helper.update(status="failed")
     helper.write_config({"a": 1})
-    helper.clear()
+    helper.forget_results()
     assert RunFolder(tmp_path).info() == {"status": "running"}
     assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
 
 
-def test_clear_leaves_nothing_that_could_pass_for_the_next_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["run.json", "checkpoints/other.pth", "metrics.csv", "predictions/mine.csv"])
+def test_a_new_run_writes_over_nothing(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("{}", encoding="utf-8")
+    with pytest.raises(RequestError, match=name.partition("/")[0] if "run" not in name else "holds a run already"):
+        RunFolder(tmp_path).claim()
+    assert file.read_text(encoding="utf-8") == "{}"
+
+
+def test_an_empty_folder_or_one_with_a_log_can_be_claimed(tmp_path: Path) -> None:
+    (tmp_path / "train.log").write_text("", encoding="utf-8")
+    (tmp_path / ".hydra").mkdir()
+    RunFolder(tmp_path).claim()
+
+
+def test_a_run_that_goes_on_forgets_its_results_and_keeps_its_checkpoints(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    old = [
-        folder.run_file,
-        folder.results_file,
-        folder.metrics_file,
-        folder.error_file,
-        folder.manifest_file,
-        folder.best,
-        folder.predictions("val"),
-        tmp_path / "tensorboard" / "events",
-        tmp_path / "figures" / "a.png",
-        tmp_path / "evaluations" / "x" / "results.json",
-    ]
-    kept = [tmp_path / "train.log", tmp_path / ".hydra" / "config.yaml"]
-    for file in (*old, *kept):
+    stale = [folder.results_file, folder.error_file, folder.predictions("val")]
+    kept = [folder.last, folder.run_file, folder.metrics_file, tmp_path / "tensorboard" / "events"]
+    for file in (*stale, *kept):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("{}", encoding="utf-8")
-    folder.clear()
-    assert not any(file.exists() for file in old)
+    folder.forget_results()
+    assert not any(file.exists() for file in stale)
     assert all(file.exists() for file in kept)
-    folder.clear()
 
 
 def test_latest_is_the_run_that_started_last(runs: Path) -> None:

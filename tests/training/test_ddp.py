@@ -52,4 +52,4 @@ def test_two_processes_evaluate_every_image_once(tmp_path: Path) -> None:
     assert results["val"]["accuracy"] == pytest.approx(1 - wrong / 9)
     best = column("metrics.csv", "val/accuracy")[results["best_epoch"]]
     assert float(best) == pytest.approx(results["val"]["accuracy"])  # while training, too, of all images
-    assert done.stderr.count("epoch 0 of 0..1") == 1  # one process speaks
+    assert done.stderr.count("epoch 0 (last 1)") == 1  # one process speaks

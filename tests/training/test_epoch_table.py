@@ -101,10 +101,10 @@ def test_the_log_line(tmp_path: Path, caplog: pytest.LogCaptureFixture, clock: l
         clock[0] += 30.04
         log_epoch(made, 2, 0.5, loss=0.4)
     assert caplog.messages == [
-        "epoch 0 of 0..2: train loss 2.0000, val loss 0.5000, val/f1_macro 0.5000 (best), 90.0 s, 3:00 left",
-        "epoch 1 of 0..2: train loss 2.0000, val loss 0.5000, val/f1_macro 0.4000 (best 0.5000 in epoch 0), 30.0 s, "
+        "epoch 0 (last 2): train loss 2.0000, val loss 0.5000, val/f1_macro 0.5000 (best), 90.0 s, 3:00 left",
+        "epoch 1 (last 2): train loss 2.0000, val loss 0.5000, val/f1_macro 0.4000 (best 0.5000 in epoch 0), 30.0 s, "
         "1:00 left",
-        "epoch 2 of 0..2: train loss 2.0000, val loss 0.4000, val/f1_macro 0.5000 (best), 30.0 s",
+        "epoch 2 (last 2): train loss 2.0000, val loss 0.4000, val/f1_macro 0.5000 (best), 30.0 s",
     ]
 
 
@@ -126,9 +126,9 @@ def test_the_log_line_without_validation_or_with_an_undefined_score(
         log_epoch(made, 1, 0.1)
         log_epoch(made, 2, math.nan)
     assert [re.sub(r", [\d.]+ s.*", "", message) for message in caplog.messages] == [
-        "epoch 0 of 0..2: train loss 2.0000",
-        "epoch 1 of 0..2: train loss 2.0000, val loss 0.5000, val/f1_macro 0.1000 (best)",
-        "epoch 2 of 0..2: train loss 2.0000, val loss 0.5000, val/f1_macro nan (best 0.1000 in epoch 1)",
+        "epoch 0 (last 2): train loss 2.0000",
+        "epoch 1 (last 2): train loss 2.0000, val loss 0.5000, val/f1_macro 0.1000 (best)",
+        "epoch 2 (last 2): train loss 2.0000, val loss 0.5000, val/f1_macro nan (best 0.1000 in epoch 1)",
     ]
 
 

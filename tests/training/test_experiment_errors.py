@@ -184,7 +184,7 @@ def test_an_unreadable_image(ask: Callable[..., Answer], tmp_path: Path, split: 
             ["callbacks=early_stopping", "data.val_fraction=0"],
             ["callbacks.early_stopping", "validation", "val_fraction"],
         ),
-        (["scheduler=plateau", "data.val_fraction=0"], ["val/f1_macro"]),
+        (["scheduler=plateau", "data.val_fraction=0"], ["plateau", "val_fraction"]),
         (["monitor.metric=val/f1/c"], ["val/f1/c"]),
         (["trainer.strategy=nonsense"], ["trainer", "nonsense"]),
         (["model=torchvision", "model.backbone=resnet19"], ["resnet19", "resnet18"]),

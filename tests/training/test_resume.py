@@ -39,19 +39,21 @@ def interrupt_after(monkeypatch: pytest.MonkeyPatch, epoch: int, number: int) ->
     monkeypatch.setattr("medimg.models.classifier.ImageClassifier.on_train_batch_end", send, raising=False)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize(("number", "workers"), [(signal.SIGINT, 0), (signal.SIGTERM, 2), (signal.SIGUSR1, 0)])
 def test_an_interrupted_run_ends_as_one_that_never_was(
     tiny_run: tuple[RunFolder, object],
     tmp_path: Path,
     session_cache: Path,
     monkeypatch: pytest.MonkeyPatch,
     number: int,
+    workers: int,
 ) -> None:
     folder = RunFolder(tmp_path / "run")
     with monkeypatch.context() as patched:
         interrupt_after(patched, 0, number)
         with pytest.raises(Interrupted) as caught:
-            run_job(load(tiny_overrides(tmp_path, session_cache)), folder, in_sweep=False)
+            given = [*tiny_overrides(tmp_path, session_cache), f"data.num_workers={workers}"]
+            run_job(load(given), folder, in_sweep=False)
     assert caught.value.exit_code == 128 + number
     assert folder.info()["status"] == "interrupted"
     assert signal.getsignal(number) in {signal.SIG_DFL, signal.default_int_handler}
@@ -68,7 +70,7 @@ def test_a_finished_run_is_extended_and_ends_as_one_made_that_long(
 ) -> None:
     folder = RunFolder(tmp_path / "run")
     run_job(load([*tiny_overrides(tmp_path, session_cache), "trainer.max_epochs=2"]), folder, in_sweep=False)
-    with pytest.raises(RequestError, match="finished after 2 epochs"):
+    with pytest.raises(RequestError, match="is finished, with"):
         resume_job(str(folder.path), tmp_path, None, None)
     resume_job("latest", tmp_path, 3, None)
     assert epochs(folder) == ["0", "1", "2"]
@@ -126,16 +128,22 @@ def test_a_checkpoint_that_is_none_is_refused(
 def test_a_checkpoint_of_another_model_or_other_classes_is_refused(
     tiny_run: tuple[RunFolder, object], tmp_path: Path, session_cache: Path
 ) -> None:
-    from_checkpoint = f"ckpt_path={tiny_run[0].last}"
+    from_checkpoint = [f"ckpt_path={tiny_run[0].last}", "trainer.max_epochs=4"]
     with pytest.raises(RequestError, match="another model"):
         run_job(
-            load([*tiny_overrides(tmp_path, session_cache), from_checkpoint, "model.widths=[4,6]"]),
+            load(
+                [
+                    *tiny_overrides(tmp_path, session_cache),
+                    *from_checkpoint,
+                    "model.widths=[4,6]",
+                ]
+            ),
             RunFolder(tmp_path / "wider"),
             in_sweep=False,
         )
     with pytest.raises(RequestError, match="trained for the classes"):
         run_job(
-            load([*tiny_overrides(tmp_path, session_cache), from_checkpoint, "data=ct_phantom"]),
+            load([*tiny_overrides(tmp_path, session_cache), *from_checkpoint, "data=ct_phantom"]),
             RunFolder(tmp_path / "ct"),
             in_sweep=False,
         )
@@ -176,6 +184,45 @@ def test_a_new_run_does_not_take_the_best_epoch_of_another_for_its_own(
 ) -> None:
     folder = RunFolder(tmp_path / "run")
     overrides = [*tiny_overrides(tmp_path, session_cache), f"ckpt_path={tiny_run[0].last}", "trainer.max_epochs=4"]
-    # a step that unlearns: its epoch is worse than the best of the run that it starts from
-    run_job(load([*overrides, "optimizer.lr=1.0"]), folder, in_sweep=False)
+    run_job(load(overrides), folder, in_sweep=False)
     assert torch.load(folder.best, weights_only=True)["epoch"] == 3
+
+
+def test_a_full_state_goes_on_with_its_own_optimizer_alone(
+    tiny_run: tuple[RunFolder, object], tmp_path: Path, session_cache: Path
+) -> None:
+    overrides = [*tiny_overrides(tmp_path, session_cache), f"ckpt_path={tiny_run[0].last}", "trainer.max_epochs=4"]
+    with pytest.raises(RequestError, match=r"optimizer\.lr=1\.0 \(the checkpoint: 0\.01\)"):
+        run_job(load([*overrides, "optimizer.lr=1.0"]), RunFolder(tmp_path / "lr"), in_sweep=False)
+    with pytest.raises(RequestError, match="has had 3 epochs"):
+        run_job(load([*overrides, "trainer.max_epochs=3"]), RunFolder(tmp_path / "short"), in_sweep=False)
+
+
+def test_a_run_is_not_made_over_another(
+    tiny_run: tuple[RunFolder, object], tmp_path: Path, session_cache: Path
+) -> None:
+    before = tiny_run[0].last.stat().st_mtime_ns
+    with pytest.raises(RequestError, match="holds a run already"):
+        run_job(load(tiny_overrides(tmp_path, session_cache)), tiny_run[0], in_sweep=False)
+    assert tiny_run[0].info()["status"] == "completed"
+    assert tiny_run[0].last.stat().st_mtime_ns == before
+
+
+def test_a_sweep_takes_up_what_was_interrupted_and_leaves_what_was_extended(
+    tiny_run: tuple[RunFolder, object], tmp_path: Path, session_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = RunFolder(tmp_path / "job")
+    with monkeypatch.context() as patched:
+        interrupt_after(patched, 0, signal.SIGTERM)
+        with pytest.raises(Interrupted):
+            run_job(load(tiny_overrides(tmp_path, session_cache)), folder, in_sweep=True)
+    started = folder.info()["started"]
+    run_job(load(tiny_overrides(tmp_path, session_cache)), folder, in_sweep=True)
+    assert (folder.info()["status"], folder.info()["started"]) == ("completed", started)
+    assert all(torch.equal(value, weights(folder)[name]) for name, value in weights(tiny_run[0]).items())
+    written = folder.last.stat().st_mtime_ns
+    run_job(load([*tiny_overrides(tmp_path, session_cache), "trainer.max_epochs=2"]), folder, in_sweep=True)
+    assert (
+        run_job(load([*tiny_overrides(tmp_path, session_cache), "model.widths=[4,6]"]), folder, in_sweep=True) is None
+    )
+    assert folder.last.stat().st_mtime_ns == written

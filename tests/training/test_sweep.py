@@ -101,11 +101,11 @@ def test_a_job_that_fails_does_not_end_the_sweep_and_is_tried_again(sweep: Calla
         re.fullmatch(r"[A-Za-z0-9._-]+-[0-9a-f]{8}", folder.name) for folder in first.study.iterdir() if folder.is_dir()
     )
     before = {shown: files(first.job(shown)) for shown in ("lr-0.01", "lr-0.02")}
-    began = json.loads((failed / "run.json").read_text())["started"]
+    ended = json.loads((failed / "run.json").read_text())["finished"]
     again = sweep(*lines)
     assert again.code == 1
     assert {shown: files(again.job(shown)) for shown in before} == before
-    assert json.loads((failed / "run.json").read_text())["started"] > began
+    assert json.loads((failed / "run.json").read_text())["finished"] > ended
     assert again.said.count("skipped") == 2
     assert len(list(again.study.glob("*/run.json"))) == 3
 

@@ -1,0 +1,64 @@
+"""Reads checkpoints: without running code, and only where they fit the run."""
+
+import pickle
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from medimg.errors import RequestError
+
+# what the optimizer's and the scheduler's state in a checkpoint belongs to
+_TRAINING = ("optimizer", "scheduler")
+
+
+def read_checkpoint(file: Path, classes: Sequence[str]) -> dict[str, Any]:
+    """The content of a checkpoint, on the CPU, without running any code that it may hold.
+
+    Raises:
+        RequestError: the file is missing, cut off, not a checkpoint of medimg, or of other classes.
+    """
+    if not file.is_file():
+        raise RequestError(f"there is no checkpoint {file}")
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+        found = content["hyper_parameters"]["classes"]
+        content["epoch"], content["state_dict"]
+    except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise RequestError(
+            f"{file} cannot be read as a checkpoint: it is cut off, damaged or of another kind\n  {reason}"
+        ) from error
+    except (KeyError, TypeError):
+        raise RequestError(f"{file} is not a checkpoint of medimg; weights alone go to model.weights=FILE") from None
+    if list(found) != list(classes):
+        raise RequestError(f"{file} was trained for the classes {list(found)}; the data has {list(classes)}")
+    checkpoint: dict[str, Any] = content
+    return checkpoint
+
+
+def refuse_other_training(checkpoint: Mapping[str, Any], wanted: Mapping[str, Any], file: Path) -> None:
+    """A full state goes on with the optimizer and schedule that it was made by; other settings would be ignored.
+
+    Raises:
+        RequestError: the settings differ; the message names them.
+    """
+    found = checkpoint["hyper_parameters"]
+    differing = [
+        f"{group}.{name}={_of(wanted, group, name)} (the checkpoint: {_of(found, group, name)})"
+        for group in _TRAINING
+        for name in sorted({*(found[group] or {}), *(wanted[group] or {})})
+        if _of(found, group, name) != _of(wanted, group, name)
+    ]
+    if differing:
+        raise RequestError(
+            f"{file} holds the full state of a training with other settings, which it would go on with\n  "
+            + "\n  ".join(differing)
+            + "\n  for other settings, start from weights alone"
+        )
+
+
+def _of(settings: Mapping[str, Any], group: str, name: str) -> Any:
+    return (settings[group] or {}).get(name)
