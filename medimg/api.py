@@ -1,6 +1,8 @@
-"""What `medimg train` does, from Python: the same overrides, the same files but for Hydra's own and the log."""
+"""What `medimg train` does, from Python: the same overrides, the same files but for Hydra's own."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from omegaconf import OmegaConf
@@ -20,6 +22,23 @@ def load_config(overrides: Sequence[str] = ()) -> TrainConfig:
         RequestError: an unknown key, choice or target, a wrong type, a value out of range, or a contradiction.
     """
     return load(overrides)
+
+
+@contextmanager
+def _logging_to(file: Path) -> Iterator[None]:
+    """What the run says goes into its folder, whatever logging the caller has set up."""
+    handler = logging.FileHandler(file)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logger = logging.getLogger("medimg")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)
+        handler.close()
 
 
 def train(overrides: Sequence[str] = (), folder: Path | str | None = None) -> RunFolder:
@@ -44,5 +63,7 @@ def train(overrides: Sequence[str] = (), folder: Path | str | None = None) -> Ru
     if folder is None and (config.trainer.devices != 1 or config.trainer.strategy != "auto"):
         raise RequestError("several devices start this script several times, so they need one folder=... to share")
     run = RunFolder(path.expanduser().absolute())
-    run_job(config, run, in_sweep=False)
+    run.path.mkdir(parents=True, exist_ok=True)
+    with _logging_to(run.path / "train.log"):
+        run_job(config, run, in_sweep=False)
     return run

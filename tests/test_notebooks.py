@@ -24,5 +24,5 @@ def test_notebook(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         for output in cell.get("outputs", [])
         if "text/plain" in output.get("data", {})
     ]
-    assert any("results.json" in text for text in printed)
+    assert any("results.json" in text and "train.log" in text for text in printed)
     assert any("'val/f1_macro'" in text for text in printed)

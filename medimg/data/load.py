@@ -46,7 +46,9 @@ def _source(config: DataConfig, cache: Path) -> Manifest:
         raise RequestError(
             f"data.root is needed: {what}, as data.root=PATH. To try things out, data=ct_phantom needs none."
         )
-    return (read_manifest_source if is_csv else scan_folder)(Path(config.root))
+    root = Path(config.root).expanduser()
+    # a run's manifest can be given back to the very data group that made it, with its classes
+    return (read_manifest_source if is_csv or root.suffix.lower() == ".csv" else scan_folder)(root)
 
 
 def _drawn(config: PhantomConfig, cache: Path) -> Path:

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from medimg.config.data import (
     CovidPhantomConfig,
@@ -91,3 +92,15 @@ def test_nothing_heavy_is_imported() -> None:
     code += "\nimport sys; print([name for name in ('torch', 'sklearn', 'numpy', 'PIL') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_manifest_goes_back_to_the_group_that_made_it(tmp_path: Path) -> None:
+    for name in ("train/COVID", "train/normal"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for number in range(6):
+            Image.new("L", (8, 8), number).save(tmp_path / "images" / name / f"{number}.png")
+    first = load_manifest(CovidXrayConfig(root=str(tmp_path / "images")), tmp_path)
+    write_manifest_csv(first, tmp_path / "run" / "manifest.csv")
+    again = load_manifest(CovidXrayConfig(root=str(tmp_path / "run" / "manifest.csv")), tmp_path)
+    assert (again.classes, again.positive_class) == (("normal", "covid"), "covid")
+    assert again.fingerprint() == first.fingerprint()
