@@ -70,11 +70,6 @@ class Manifest:
         """The records of one split, sorted by path."""
         return [record for record in self.records if record.split == split]
 
-    def targets(self, split: Split) -> list[int]:
-        """The class indices of one split's records, in the order of `of(split)`."""
-        index = {name: position for position, name in enumerate(self.classes)}
-        return [index[record.label] for record in self.of(split)]
-
     def file(self, record: Record) -> Path:
         """Where the image of a record is read from."""
         return self.root / (record.file or record.path)

@@ -1,6 +1,5 @@
 """From pixels as read to what a backbone expects: size, range and normalisation."""
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Self
 
@@ -53,12 +52,6 @@ class Preprocessing:
             return batch
         return (batch - self._per_channel(self.mean, batch)) / self._per_channel(self.std, batch)
 
-    def denormalise(self, batch: Tensor) -> Tensor:
-        """The reverse of `normalise`: back to 0..1, for pictures."""
-        if self._is_identity:
-            return batch
-        return batch * self._per_channel(self.std, batch) + self._per_channel(self.mean, batch)
-
     def without_normalisation(self) -> Self:
         """The same size and channels, with values left in 0..1 (mean 0, standard deviation 1)."""
         return replace(self, mean=(0.0,) * self.channels, std=(1.0,) * self.channels)
@@ -66,17 +59,6 @@ class Preprocessing:
     def as_dict(self) -> dict[str, Any]:
         """Plain numbers and lists, for checkpoints (`torch.load(..., weights_only=True)`) and JSON."""
         return {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The reverse of `as_dict`."""
-        return cls(
-            height=int(values["height"]),
-            width=int(values["width"]),
-            mean=tuple(float(value) for value in values["mean"]),
-            std=tuple(float(value) for value in values["std"]),
-            channels=values["channels"],
-        )
 
     @property
     def _is_identity(self) -> bool:

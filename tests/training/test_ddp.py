@@ -18,8 +18,8 @@ def test_two_processes_evaluate_every_image_once(tmp_path: Path) -> None:
     root = draw_folder(tmp_path / "images", counts)
     command = [
         "data=image_folder", f"data.root={root}", "data.image_size=8", "data.batch_size=4", "data.num_workers=0",
-        "model.widths=[4]", "model.batch_norm=false", "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2",
-        "trainer.sync_batchnorm=false", "trainer.max_epochs=2", "logger=none", "name=ddp", "paths.runs=runs",
+        "model.widths=[4]", "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2",
+        "trainer.max_epochs=2", "logger=none", "name=ddp", "paths.runs=runs",
     ]  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-m", "medimg", "train", *command],
