@@ -11,6 +11,7 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from medimg.config import LossConfig, PlateauConfig, TorchvisionConfig, TrainConfig
 from medimg.config.build import locate
@@ -103,7 +104,8 @@ class Experiment:
         if start:
             log.info("going on after epoch %d of %s", start - 1, checkpoint)
         try:
-            self.trainer.fit(self.classifier, datamodule=self.data, ckpt_path=checkpoint, weights_only=True)
+            with logging_redirect_tqdm():  # lines of the log go above the progress bar, not into it
+                self.trainer.fit(self.classifier, datamodule=self.data, ckpt_path=checkpoint, weights_only=True)
         except MisconfigurationException as error:
             raise RequestError(f"the trainer refuses: {error}\n  see the trainer.* and callbacks.* keys") from error
         except RuntimeError as error:

@@ -32,6 +32,16 @@ from medimg.training.epoch_table import EpochTable
 _OURS = ("precision", "enable_progress_bar", "overfit_batches", "max_time", "profiler", "sync_batchnorm")
 
 
+class ProgressBar(TQDMProgressBar):
+    """Batches done and time left; what an epoch measured stands in the log."""
+
+    def get_metrics(
+        self, trainer: L.Trainer, pl_module: L.LightningModule
+    ) -> dict[str, int | str | float | dict[str, float]]:
+        """Nothing beside the bar."""
+        return {}
+
+
 def make_trainer(config: TrainConfig, folder: RunFolder, has_validation: bool) -> L.Trainer:
     """The Trainer of a run, with its callbacks and loggers.
 
@@ -105,7 +115,7 @@ def _max_time(text: str | None) -> timedelta | None:
 def _callbacks(config: TrainConfig, folder: RunFolder, monitor: MonitorConfig | None) -> list[Callback]:
     callbacks: list[Callback] = [StatelessRandomness(config.seed)]
     if _progress_bar(config.trainer):
-        callbacks.append(TQDMProgressBar(leave=False))
+        callbacks.append(ProgressBar(leave=False))
     for name, node in config.callbacks.items():
         if node is None:
             continue
