@@ -1,6 +1,8 @@
 """Builds the object that a component of the configuration stands for."""
 
+import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from medimg.config.base import Component
@@ -14,6 +16,8 @@ def locate(target: str) -> Any:
     Raises:
         RequestError: there is no such module or name.
     """
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)  # an allowed target of the user's own may lie beside their conf/
     module, _, name = target.rpartition(".")
     try:
         return getattr(import_module(module), name)
