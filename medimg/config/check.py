@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from medimg.config.backbones import torchvision_names
 from medimg.config.base import Component, Custom
 from medimg.config.data import PhantomConfig
 from medimg.config.kinds import find, structs_of, union
@@ -131,7 +132,13 @@ def _admit(node: Any, key: str, role: str, allow: Allowed) -> Any:
 
 
 def check_files(config: TrainConfig) -> None:
-    """Raises RequestError where a file or folder that the configuration names is not there."""
+    """Raises RequestError where a file, folder or backbone that the configuration names is not there."""
+    backbone = getattr(config.model, "backbone", None)
+    if backbone is not None and (names := torchvision_names()) and backbone not in names:
+        raise RequestError(
+            f"model.backbone={backbone}: torchvision has no such model. {suggestion(backbone, names)}\n"
+            f"  it has {', '.join(names)}"
+        )
     weights = getattr(config.model, "weights", None)
     is_path = isinstance(weights, str) and ("/" in weights or Path(weights).suffix in {".pth", ".pt", ".ckpt", ".bin"})
     given = {
