@@ -11,7 +11,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor, Timer, TQDMProgressBar
+from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor, Timer
 from tiny_training import SGD, LearningRates, batches, classifier, configured, fit
 from torch import nn
 
@@ -24,7 +24,7 @@ from medimg.models import ImageClassifier
 from medimg.runs import RunFolder
 from medimg.training.experiment import Experiment
 from medimg.training.tensorboard import TensorBoardFigures
-from medimg.training.trainer import make_trainer, precision
+from medimg.training.trainer import ProgressBar, make_trainer, precision
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_callbacks_can_be_switched_off(tmp_path: Path) -> None:
     def kinds(changes: dict[str, Any]) -> set[type]:
         return {type(each) for each in make_trainer(configured(changes), RunFolder(tmp_path), True).callbacks}
 
-    optional = {TensorBoardFigures, LearningRateMonitor, EarlyStopping, TQDMProgressBar}
+    optional = {TensorBoardFigures, LearningRateMonitor, EarlyStopping, ProgressBar}
     assert not kinds({}) & optional
     figures = {"_target_": "medimg.training.TensorBoardFigures"}
     rates = {"_target_": "lightning.pytorch.callbacks.LearningRateMonitor"}
