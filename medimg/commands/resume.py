@@ -7,7 +7,7 @@ from typing import Any
 from medimg.commands.options import overrides_only
 from medimg.errors import RequestError, suggestion
 
-KEYS = ("run", "trainer.max_epochs", "paths.runs", "allow")
+KEYS = ("run", "paths.runs", "allow", "force")
 
 USAGE = """medimg resume: continues an interrupted run in its own folder, or extends a finished one.
 
@@ -16,9 +16,13 @@ USAGE = """medimg resume: continues an interrupted run in its own folder, or ext
   medimg resume run=latest trainer.max_epochs=20
 
   run                a run folder, or latest: the run below paths.runs that started last
-  trainer.max_epochs epochs in all; more than the run was made for extends it
   paths.runs         where latest looks (runs)
+  trainer.max_epochs epochs in all; more than the run was made for extends it
+  data.root          where the images are now, if they have been moved
+  force              what may have changed since: 'force=[data]', or keys such as 'force=[augment.rotate]'
   allow              targets of your own that the run was made with, by group; a run folder's word is not enough
+
+Any other key of the run's config.yaml can be given as well. Those that change what is trained need force.
 """
 
 
@@ -33,22 +37,27 @@ def main(arguments: Sequence[str]) -> int:
 
 def _resume(overrides: Sequence[str]) -> int:
     from medimg.config.compose import parse
+    from medimg.config.kinds import fields
     from medimg.config.quoting import quoted
     from medimg.training.job import resume_job
 
+    known = [*KEYS, *(field.key for field in fields())]
     given: dict[str, Any] = {}
     for override in parse(quoted(overrides, text=["run"])):
         key = override.key_or_group
-        if key not in KEYS:
-            raise RequestError(f"resume has no key {key!r}. {suggestion(key, KEYS)}\n  keys: {', '.join(KEYS)}")
+        group = any(name.startswith(f"{key}.") for name in known)
+        if key not in known and not group and not key.startswith(("callbacks.", "logger.")):
+            raise RequestError(
+                f"resume has no key {key!r}. {suggestion(key, known)}\n"
+                f"  keys: {', '.join(KEYS)}, trainer.max_epochs, data.root and other keys of the run's configuration"
+            )
         if override.is_sweep_override():
             raise RequestError(f"{override.input_line}: resume takes one value\n  a value with commas is quoted twice")
         given[key] = override.value()
-    if not given.get("run"):
+    run, runs, allow, force = (given.pop(key, None) for key in KEYS)
+    if not run:
         raise RequestError("run=... is needed: a run folder, or latest")
-    max_epochs = given.get("trainer.max_epochs")
-    if max_epochs is not None and (type(max_epochs) is not int or max_epochs < 1):
-        raise RequestError(f"trainer.max_epochs={max_epochs}: expected whole number >= 1")
-    allow: Any = given.get("allow")
-    resume_job(str(given["run"]), Path(str(given.get("paths.runs", "runs"))), max_epochs, allow)
+    if not isinstance(force, list | None):
+        raise RequestError(f"force={force}: expected a list, as in 'force=[data]'")
+    resume_job(str(run), Path(str(runs or "runs")), given, allow=allow, force=[str(key) for key in force or ()])
     return 0

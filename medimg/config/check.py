@@ -145,6 +145,7 @@ def check_files(config: TrainConfig) -> None:
         "data.root": config.data.root,
         "ckpt_path": config.ckpt_path,
         "model.weights": weights if is_path else None,
+        "model.init_from": getattr(config.model, "init_from", None),
     }
     for key, path in given.items():
         if path is not None and not Path(path).expanduser().exists():

@@ -18,6 +18,10 @@ class ModelConfig(Component, frozen=True, kw_only=True):
     dropout: Annotated[
         BelowOne | None, Meta(description="dropout before the last layer; null: as the architecture has it")
     ] = None
+    init_from: Annotated[
+        str | None,
+        Meta(description="a checkpoint of another run, whose weights alone this one starts from"),
+    ] = None
 
 
 class TorchvisionConfig(ModelConfig, frozen=True, kw_only=True, tag="medimg.models.torchvision_backbone"):

@@ -107,7 +107,7 @@ class LoggerConfig(Component, frozen=True, kw_only=True):
     """What all loggers have in common."""
 
 
-class TensorBoardConfig(LoggerConfig, frozen=True, kw_only=True, tag="lightning.pytorch.loggers.TensorBoardLogger"):
+class TensorBoardConfig(LoggerConfig, frozen=True, kw_only=True, tag="medimg.training.RunTensorBoard"):
     """Event files below `tensorboard/` in the run folder."""
 
 

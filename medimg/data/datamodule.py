@@ -69,7 +69,7 @@ class ImageDataModule(L.LightningDataModule):
         self.seed = seed
         self.manifest = manifest or load_manifest(config, cache or default_cache())
         self.same_batches = same_batches
-        self.first_epoch = 0  # a resumed run begins with another
+        self._start = (0, 0)
         self.predict_splits: Sequence[Split] = ("val",)
         # a process may be left without images of a small test split
         self.allow_zero_length_dataloader_with_multiple_devices = True
@@ -84,6 +84,10 @@ class ImageDataModule(L.LightningDataModule):
         """The positive class of a binary task."""
         return self.manifest.positive_class
 
+    def start_at(self, epoch: int, batches: int) -> None:
+        """Where a resumed run goes on: in this epoch, after so many of its batches."""
+        self._start = (epoch, batches)
+
     def setup(self, stage: str) -> None:
         """Asks the model for its preprocessing where none was given."""
         if self.preprocessing is None and self.trainer is not None:
@@ -92,11 +96,10 @@ class ImageDataModule(L.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         """Batches of the train split, shuffled or balanced."""
         dataset = self._dataset("train")
-        sampler = EpochSampler(dataset.labels, self.seed, self.config.sampler)
+        sampler = EpochSampler(dataset.labels, self.seed, self.config.sampler, same_order=self.same_batches)
         # workers fetch ahead as soon as the loader is made, before Lightning tells the sampler which epoch it is
-        sampler.set_epoch(self.first_epoch)
-        if self.same_batches:
-            sampler.set_epoch = lambda epoch: None  # type: ignore[method-assign]
+        epoch, batches = self._start
+        sampler.start_at(epoch, batches * self.config.batch_size)
         return self._loader(dataset, sampler)
 
     def val_dataloader(self) -> DataLoader[Batch] | list[Any]:

@@ -23,6 +23,7 @@ class EpochSampler(Sampler[int]):
         labels: the class of each image of the dataset, in its order.
         seed: the training seed.
         kind: `shuffle` or `balanced`.
+        same_order: for debugging: every epoch has the order of the first.
         rank: this process, from 0; by default what torch.distributed says, or 0.
         world_size: how many processes; by default what torch.distributed says, or 1.
     """
@@ -32,14 +33,23 @@ class EpochSampler(Sampler[int]):
         labels: Sequence[int],
         seed: int,
         kind: Literal["shuffle", "balanced"] = "shuffle",
+        *,
+        same_order: bool = False,
         rank: int | None = None,
         world_size: int | None = None,
     ) -> None:
         self.labels = np.asarray(labels, dtype=np.int64)
         self.seed = seed
         self.kind = kind
+        self.same_order = same_order
         self.rank, self.world_size = _place(rank, world_size)
         self.epoch = 0
+        self._done = (0, 0)
+
+    def start_at(self, epoch: int, done: int) -> None:
+        """The first epoch of a resumed run, of which this process has had the first `done` positions already."""
+        self.epoch = epoch
+        self._done = (epoch, done)
 
     def set_epoch(self, epoch: int) -> None:
         """Lightning calls this at the start of every epoch, the first after resuming included."""
@@ -50,10 +60,12 @@ class EpochSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         order = np.resize(self._order(), len(self) * self.world_size)
-        return iter(order[self.rank :: self.world_size].tolist())
+        epoch, done = self._done
+        return iter(order[self.rank :: self.world_size].tolist()[done if self.epoch == epoch else 0 :])
 
     def _order(self) -> NDArray[np.int64]:
-        which, member = uniform(derive_seed(self.seed, Stream.ORDER), self.epoch, (0, 1), len(self.labels))
+        epoch = 0 if self.same_order else self.epoch
+        which, member = uniform(derive_seed(self.seed, Stream.ORDER), epoch, (0, 1), len(self.labels))
         if self.kind == "shuffle" or not len(self.labels):
             return np.argsort(which, kind="stable").astype(np.int64)
         # Images grouped by class: draw a class, then one of its members.

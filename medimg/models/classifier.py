@@ -174,6 +174,18 @@ class ImageClassifier(L.LightningModule):
     def on_train_epoch_end(self) -> None:
         """Logs the metrics of the whole train split, as it was seen during the epoch."""
         self._log_epoch("train")
+        self._outputs["train"].clear()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keeps what an epoch that is not over has shown so far, so that its metrics will be of the whole epoch."""
+        seen = gather(self._outputs["train"])
+        if len(seen.label):
+            checkpoint["epoch_so_far"] = seen._asdict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """The reverse of `on_save_checkpoint`. One process is enough: they are put together at the epoch's end."""
+        if "epoch_so_far" in checkpoint and self.global_rank == 0:
+            self._outputs["train"] = [Outputs(**checkpoint["epoch_so_far"])]
 
     def epoch_outputs(self, split: str) -> tuple[np.ndarray, np.ndarray]:
         """Labels [N] and logits [N, classes] of the epoch that is ending, of all processes."""
@@ -234,19 +246,14 @@ class ImageClassifier(L.LightningModule):
             tensors = (torch.from_numpy(array).to(self.device) for array in (logits, labels))
             loss = float(self.criterion(*tensors))
         if not math.isfinite(loss):
-            raise self._not_finite(split)
+            raise MedimgError(
+                f"the {split} loss is not finite at the end of epoch {self.current_epoch}\n"
+                "  likely cures: a smaller optimizer.lr, trainer.gradient_clip_val=1.0, trainer.precision=32-true"
+            )
         found = {"loss": loss} | classification_metrics(logits, labels, self.classes, self.positive_class)
         metrics = {f"{split}/{name}": value for name, value in found.items()}
         self.log_dict(metrics, batch_size=len(labels))
         return metrics
-
-    def _not_finite(self, split: str) -> MedimgError:
-        rate = self.trainer.optimizers[0].param_groups[0]["lr"]
-        return MedimgError(
-            f"the {split} loss is not finite in epoch {self.current_epoch}, before step {self.global_step}, "
-            f"at learning rate {rate:g}\n"
-            "  likely cures: a smaller optimizer.lr, trainer.gradient_clip_val=1.0, trainer.precision=32-true"
-        )
 
 
 def build_backbone(

@@ -5,11 +5,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from medimg.training.checkpoint_callbacks import checkpoints
     from medimg.training.run import train
-    from medimg.training.tensorboard import TensorBoardFigures
+    from medimg.training.tensorboard import RunTensorBoard, TensorBoardFigures
 
-__all__ = ["TensorBoardFigures", "checkpoints", "train"]
+__all__ = ["RunTensorBoard", "TensorBoardFigures", "checkpoints", "train"]
 
-_HOMES = {"checkpoints": "checkpoint_callbacks", "train": "run", "TensorBoardFigures": "tensorboard"}
+_HOMES = {
+    "checkpoints": "checkpoint_callbacks",
+    "train": "run",
+    "RunTensorBoard": "tensorboard",
+    "TensorBoardFigures": "tensorboard",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -37,6 +37,22 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             unfinished.unlink(missing_ok=True)
 
 
+class RunIdentity(Callback):
+    """Writes into each checkpoint which run it is of: its configuration and its data.
+
+    Args:
+        config: in plain containers.
+        data_fingerprint: of the images and their split.
+    """
+
+    def __init__(self, config: dict[str, Any], data_fingerprint: str) -> None:
+        self.identity = {"config": config, "data_fingerprint": data_fingerprint}
+
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Adds it as `run`."""
+        checkpoint["run"] = self.identity
+
+
 class RunCheckpoint(ModelCheckpoint):
     """A ModelCheckpoint that belongs to its run folder, wherever that has been moved or copied to.
 
@@ -69,7 +85,12 @@ class BestCheckpoint(RunCheckpoint):
 
     def __init__(self, folder: Path, monitor: MonitorConfig) -> None:
         super().__init__(
-            dirpath=folder, filename="best", monitor=monitor.metric, mode=monitor.mode, enable_version_counter=False
+            dirpath=folder,
+            filename="best",
+            monitor=monitor.metric,
+            mode=monitor.mode,
+            enable_version_counter=False,
+            save_on_train_epoch_end=True,  # like the others, so that each can be gone on from
         )
         self._selection = monitor
         self.best_rank: Rank | None = None

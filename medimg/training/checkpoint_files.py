@@ -4,7 +4,7 @@ import pickle
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -14,11 +14,28 @@ from medimg.errors import RequestError
 _TRAINING = ("optimizer", "scheduler")
 
 
-def read_checkpoint(file: Path, classes: Sequence[str]) -> dict[str, Any]:
+class Position(NamedTuple):
+    """How far a training has come: whole epochs, batches of the next one, optimizer steps in all."""
+
+    epoch: int
+    batches: int
+    steps: int
+
+
+def position(checkpoint: Mapping[str, Any]) -> Position:
+    """Where the training goes on that a checkpoint holds the state of."""
+    loop = checkpoint["loops"]["fit_loop"]
+    epoch = int(loop["epoch_progress"]["current"]["processed"])
+    in_between = epoch == int(checkpoint["epoch"])
+    batches = int(loop["epoch_loop.batch_progress"]["current"]["processed"]) if in_between else 0
+    return Position(epoch, batches, int(checkpoint["global_step"]))
+
+
+def read_checkpoint(file: Path, classes: Sequence[str] | None = None) -> dict[str, Any]:
     """The content of a checkpoint, on the CPU, without running any code that it may hold.
 
     Raises:
-        RequestError: the file is missing, cut off, not a checkpoint of medimg, or of other classes.
+        RequestError: the file is missing, cut off, not a checkpoint of medimg, or of other classes than those given.
     """
     if not file.is_file():
         raise RequestError(f"there is no checkpoint {file}")
@@ -33,7 +50,7 @@ def read_checkpoint(file: Path, classes: Sequence[str]) -> dict[str, Any]:
         ) from error
     except (KeyError, TypeError):
         raise RequestError(f"{file} is not a checkpoint of medimg; weights alone go to model.weights=FILE") from None
-    if list(found) != list(classes):
+    if classes is not None and list(found) != list(classes):
         raise RequestError(f"{file} was trained for the classes {list(found)}; the data has {list(classes)}")
     checkpoint: dict[str, Any] = content
     return checkpoint
@@ -56,7 +73,7 @@ def refuse_other_training(checkpoint: Mapping[str, Any], wanted: Mapping[str, An
         raise RequestError(
             f"{file} holds the full state of a training with other settings, which it would go on with\n  "
             + "\n  ".join(differing)
-            + "\n  for other settings, start from weights alone"
+            + "\n  for other settings, a new run can start from weights alone: model.init_from=FILE"
         )
 
 

@@ -1,14 +1,13 @@
-"""The epoch table: one row an epoch, in metrics.csv and as a line in the log."""
+"""The epoch table: one row an epoch, in metrics.csv, in the loggers and as a line in the log."""
 
 import csv
 import logging
 import time
-from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.loggers import Logger
-from lightning.pytorch.utilities import rank_zero_only
+import lightning as L
+from lightning.pytorch.callbacks import Checkpoint
 
 from medimg.config import MonitorConfig
 from medimg.files import write_table
@@ -17,48 +16,38 @@ from medimg.training.selection import rank
 log = logging.getLogger(__name__)
 
 
-class EpochTable(Logger):
-    """A Lightning logger that gathers what is logged of an epoch into one row.
+class EpochTable(Checkpoint):
+    """Gathers what was measured in an epoch into one row and hands it on before the epoch's checkpoint is written.
+
+    In that order nothing is missing where a run is killed in between: it goes on from the checkpoint before, and does
+    the row again. Lightning would log after the checkpoint. (A `Checkpoint`, so that Lightning calls it when all has
+    been measured; of these, the first one.)
 
     The file is replaced as a whole at each epoch, so it never ends in half a row. In a resumed run it goes on with the
     rows that are there.
 
     Args:
-        file: the CSV.
+        file: the CSV; None in helper processes of distributed training, which leave it to the first.
         monitor: which column the log line shows, and whether more of it is better.
         max_epochs: for the time left.
     """
 
-    def __init__(self, file: Path, monitor: MonitorConfig, max_epochs: int) -> None:
-        super().__init__()
+    def __init__(self, file: Path | None, monitor: MonitorConfig, max_epochs: int) -> None:
         self.file = file
         self.monitor = monitor
         self.max_epochs = max_epochs
         self.rows: dict[int, dict[str, float]] = {}
-        self._pending: dict[str, float] = {}
+        self._rates: dict[str, float] = {}
+        self._validated: int | None = None
         self._started = time.monotonic()
         self._first_epoch: int | None = None
         self._epoch_started = self._started
-
-    @property
-    def name(self) -> str:
-        """Lightning asks for it."""
-        return "metrics"
-
-    @property
-    def version(self) -> str:
-        """Lightning asks for it."""
-        return ""
-
-    @rank_zero_only
-    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
-        """Nothing: the run's config.yaml holds them."""
 
     def start_at(self, epoch: int) -> None:
         """Takes over the rows before this epoch from the file, and starts the clock."""
         self._first_epoch = epoch
         self._started = self._epoch_started = time.monotonic()
-        if not self.file.is_file():
+        if self.file is None or not self.file.is_file():
             return
         with self.file.open(encoding="utf-8", newline="") as stream:
             for row in csv.DictReader(stream):
@@ -67,33 +56,55 @@ class EpochTable(Logger):
                         name: float(value) for name, value in row.items() if name != "epoch" and value
                     }
 
-    @rank_zero_only
-    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Adds to the row of the epoch; what comes without an epoch, as learning rates do, joins the next that has."""
-        metrics = {name: float(value) for name, value in metrics.items() if not name.endswith("_step")}
-        epoch = metrics.pop("epoch", None)
-        if epoch is None:
-            self._pending.update(metrics)
-            return
-        if not metrics:
-            return
-        row = self.rows.setdefault(int(epoch), {})
-        row.update(self._pending | metrics)
-        self._pending.clear()
-        self._write()
-        if "train/loss" in metrics:  # comes last, after validation
-            self._say(int(epoch), row)
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Notes the learning rates that the epoch begins with."""
+        self._rates = {
+            f"lr-{type(optimizer).__name__}" + (f"/pg{number}" if len(optimizer.param_groups) > 1 else ""): group["lr"]
+            for optimizer in trainer.optimizers
+            for number, group in enumerate(optimizer.param_groups, 1)
+        }
 
-    def _write(self) -> None:
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Writes the row."""
+        stale = trainer.current_epoch != self._validated  # where not every epoch is validated
+        row = {
+            name: float(value)
+            for name, value in trainer.callback_metrics.items()
+            if not name.endswith("_step") and name not in self._rates and not (stale and name.startswith("val/"))
+        }
+        self.add(trainer.current_epoch, row | self._rates)
+        for logger in trainer.loggers:
+            logger.log_metrics(row | {"epoch": trainer.current_epoch}, step=trainer.global_step - 1)
+            logger.save()
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Notes that the epoch has been validated."""
+        self._validated = trainer.current_epoch
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a run that goes on in the middle of an epoch cannot know."""
+        return {"rates": self._rates}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """The reverse of `state_dict`."""
+        self._rates = state_dict["rates"]
+
+    def add(self, epoch: int, row: dict[str, float]) -> None:
+        """Adds the row of an epoch, in the place of one that is there."""
+        if self.file is None:
+            return
+        self.rows[epoch] = row
+        self._write(self.file)
+        self._say(epoch, self.rows[epoch])
+
+    def _write(self, file: Path) -> None:
         names = sorted({name for row in self.rows.values() for name in row}, key=_order)
         rows = ([epoch, *(_cell(row.get(name)) for name in names)] for epoch, row in sorted(self.rows.items()))
-        write_table(self.file, ["epoch", *names], rows)
+        write_table(file, ["epoch", *names], rows)
 
     def _say(self, epoch: int, row: dict[str, float]) -> None:
         now = time.monotonic()
-        shown = [f"train loss {row['train/loss']:.4f}"]
-        if "val/loss" in row:
-            shown.append(f"val loss {row['val/loss']:.4f}")
+        shown = [f"{split} loss {row[f'{split}/loss']:.4f}" for split in ("train", "val") if f"{split}/loss" in row]
         if self.monitor.metric in row:
             best = self._best()
             mark = " (best)" if best == epoch else f" (best {self.rows[best][self.monitor.metric]:.4f} in epoch {best})"

@@ -4,18 +4,20 @@ import logging
 import os
 import shutil
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import EarlyStopping
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from medimg.config import LossConfig, PlateauConfig, TorchvisionConfig, TrainConfig
 from medimg.config.build import locate
-from medimg.config.check import target_of
+from medimg.config.check import as_dict, target_of
+from medimg.config.compare import differences, is_below, refuse_changes
 from medimg.data.datamodule import ImageDataModule
 from medimg.data.manifest import Manifest, Split
 from medimg.errors import RequestError, suggestion
@@ -23,11 +25,14 @@ from medimg.evaluation.predictions import Predictions
 from medimg.models.classifier import ImageClassifier
 from medimg.models.losses import class_weights
 from medimg.runs import RunFolder
-from medimg.training.checkpoint_files import read_checkpoint, refuse_other_training
+from medimg.training.checkpoint_callbacks import RunIdentity
+from medimg.training.checkpoint_files import Position, position, read_checkpoint, refuse_other_training
 from medimg.training.epoch_table import EpochTable
 from medimg.training.evaluate import predict, write_evaluation
-from medimg.training.tensorboard import log_hparams
-from medimg.training.trainer import make_trainer
+from medimg.training.init_from import init_from
+from medimg.training.interrupts import Interrupts
+from medimg.training.tensorboard import RunTensorBoard, log_hparams
+from medimg.training.trainer import callbacks_of, make_trainer
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +43,7 @@ _NOISE = (
     ".*LeafSpec.*is deprecated.*",
     ".*in eval mode at the start of training.*",  # meant: a frozen trunk
     ".*recommended to use .self.log.*sync_dist.*",  # metrics are of all processes already
+    ".*resuming from a checkpoint that ended before the epoch ended.*",  # the sampler goes on where it was
     ".*Total length of `list` across ranks is zero.*",  # no validation split
 )
 
@@ -49,12 +55,22 @@ class Experiment:
         config: checked.
         folder: where the run writes.
         manifest: the images and their split.
+        interrupts: where signals are noted while it trains.
         load_weights: False where a checkpoint is about to fill them in.
     """
 
-    def __init__(self, config: TrainConfig, folder: RunFolder, manifest: Manifest, *, load_weights: bool) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        folder: RunFolder,
+        manifest: Manifest,
+        interrupts: Interrupts | None = None,
+        *,
+        load_weights: bool,
+    ) -> None:
         _quiet()
         self.config, self.folder, self.manifest = config, folder, manifest
+        self.interrupts = interrupts or Interrupts()
         self.has_validation = bool(manifest.of("val"))
         self._check_monitor()
         if isinstance(config.scheduler, PlateauConfig) and not self.has_validation:
@@ -64,7 +80,9 @@ class Experiment:
         # the same weights for the same seed, whatever was computed before
         L.seed_everything(config.seed, workers=True, verbose=False)
         self.class_weights = self._class_weights()
-        self.classifier = self._classifier(load_weights)
+        self.classifier = self._classifier(load_weights and not self._init_from)
+        if load_weights and self._init_from:
+            init_from(self.classifier, self._init_from)
         self.data: ImageDataModule = locate(target_of(config.data)[0])(
             config.data,
             augmentation=config.augment,
@@ -73,7 +91,8 @@ class Experiment:
             manifest=manifest,
             same_batches=config.trainer.overfit_batches > 0,
         )
-        self.trainer = make_trainer(config, folder, self.has_validation)
+        identity = RunIdentity(as_dict(config), manifest.fingerprint())
+        self.trainer = make_trainer(config, folder, self.has_validation, self.interrupts, identity)
 
     def facts(self) -> dict[str, Any]:
         """What run.json says of the model and the device."""
@@ -89,22 +108,30 @@ class Experiment:
             },
         }
 
-    def fit(self, checkpoint: Path | None) -> None:
+    def fit(self, checkpoint: Path | None, force: Collection[str] = ()) -> None:
         """Trains, from a checkpoint's full state where one is given.
+
+        Args:
+            checkpoint: of this run, or of another with the same model, optimizer and schedule.
+            force: keys of settings that may differ from those that the run's own checkpoint was made with.
 
         Raises:
             RequestError: the checkpoint cannot be read, or is of another model or of other classes.
+            Interrupted: a signal came; the state of the last optimizer step is saved.
         """
-        start = self._check_start(checkpoint) if checkpoint else 0
-        self.data.first_epoch = start
+        start = self._check_start(checkpoint, force) if checkpoint else Position(0, 0, 0)
+        self.data.start_at(start.epoch, start.batches)
+        for callback in callbacks_of(self.trainer, EpochTable):
+            callback.start_at(start.epoch)
         for logger in self.trainer.loggers:
-            if isinstance(logger, EpochTable):
-                logger.start_at(start)
+            if isinstance(logger, RunTensorBoard):
+                logger.start_at(start.steps)
         self._say_what_is_trained()
-        if start:
-            log.info("going on after epoch %d of %s", start - 1, checkpoint)
+        if start.steps:
+            inside = f" and {start.batches} batches of epoch {start.epoch}" if start.batches else ""
+            log.info("going on after %d epochs%s, from %s", start.epoch, inside, checkpoint)
         try:
-            with logging_redirect_tqdm():  # lines of the log go above the progress bar, not into it
+            with self.interrupts.deferred(), logging_redirect_tqdm():  # log lines go above the progress bar
                 self.trainer.fit(self.classifier, datamodule=self.data, ckpt_path=checkpoint, weights_only=True)
         except MisconfigurationException as error:
             raise RequestError(f"the trainer refuses: {error}\n  see the trainer.* and callbacks.* keys") from error
@@ -114,9 +141,15 @@ class Experiment:
             raise RequestError(
                 f"{checkpoint} is a checkpoint of another model\n  {str(error).splitlines()[0]}"
             ) from error
-        if self.trainer.should_stop and self.trainer.current_epoch < self.config.trainer.max_epochs:
-            log.info("stopped early, after epoch %d", self.trainer.current_epoch - 1)
+        self._say_if_stopped_early()
         self._settle_best()
+
+    def _say_if_stopped_early(self) -> None:
+        done = self.trainer.current_epoch
+        if self.trainer.should_stop and done < self.config.trainer.max_epochs:
+            log.info("stopped early, after epoch %d", done - 1)
+        patient = callbacks_of(self.trainer, EarlyStopping)
+        self.folder.update(stopped_early=any(callback.stopped_epoch for callback in patient))
 
     def evaluate(self, splits: Sequence[Split]) -> dict[str, Any]:
         """Evaluates the best epoch and writes predictions and results; returns the content of results.json."""
@@ -131,17 +164,30 @@ class Experiment:
         log_hparams(self.trainer, self.config, results.get("val", {}))
         return results
 
-    def _check_start(self, checkpoint: Path) -> int:
-        """The epoch that a checkpoint's state goes on with, once it is sure that this run can go on from it."""
+    def _check_start(self, checkpoint: Path, force: Collection[str]) -> Position:
+        """Where a checkpoint's state goes on, once it is sure that this run can go on from it."""
         content = read_checkpoint(checkpoint, self.manifest.classes)
         refuse_other_training(content, dict(self.classifier.hparams), checkpoint)
-        start = int(content["epoch"]) + 1
-        if start > self.config.trainer.max_epochs or (
-            start == self.config.trainer.max_epochs and checkpoint != self.folder.last
-        ):
+        own = checkpoint == self.folder.last
+        origin = content.get("run", {})
+        config = as_dict(self.config)
+        if own and origin:
+            refuse_changes(origin["config"], config, self.folder.shown, force)
+        start = position(content)
+        same_batches = origin.get("data_fingerprint") == self.manifest.fingerprint() and not any(
+            is_below(key, ("data.batch_size", "data.sampler", "seed"))
+            for key in differences(origin.get("config", {}), config)
+        )
+        if start.batches and not same_batches:
             raise RequestError(
-                f"{checkpoint} has had {start} epochs, so trainer.max_epochs={self.config.trainer.max_epochs} "
-                f"leaves nothing to train\n  trainer.max_epochs={start + 10} adds ten"
+                f"{checkpoint} was saved in the middle of an epoch, whose other batches would not be the same\n"
+                "  with other data, data.batch_size, data.sampler or seed: model.init_from=FILE takes its weights alone"
+            )
+        epochs = self.config.trainer.max_epochs
+        if start.epoch > epochs or (start.epoch == epochs and not own):
+            raise RequestError(
+                f"{checkpoint} has had {start.epoch} epochs, so trainer.max_epochs={epochs} "
+                f"leaves nothing to train\n  trainer.max_epochs={start.epoch + 10} adds ten"
             )
         return start
 
@@ -165,10 +211,14 @@ class Experiment:
                 f"  classes: {', '.join(self.manifest.classes)}"
             )
 
+    @property
+    def _init_from(self) -> str | None:
+        return getattr(self.config.model, "init_from", None)
+
     def _classifier(self, load_weights: bool) -> ImageClassifier:
         config = self.config
         model = config.model
-        if isinstance(model, TorchvisionConfig) and model.weights is None and model.freeze:
+        if isinstance(model, TorchvisionConfig) and not (model.weights or model.init_from) and model.freeze:
             log.warning("model.weights=null with model.freeze: the head is trained on random features")
         return ImageClassifier(
             model,

@@ -1,14 +1,16 @@
 """A run as a job: begun or taken up again, and its end said in a line."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from logging.config import dictConfig
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from medimg.config import CosineConfig, OneCycleConfig, TorchvisionConfig, TrainConfig
+from medimg.config import CosineConfig, ModelConfig, OneCycleConfig, TorchvisionConfig, TrainConfig
 from medimg.config.check import Allowed, as_dict, check
+from medimg.config.compare import differences, refuse_changes, with_values
 from medimg.errors import MedimgError, RequestError
 from medimg.runs import RunFolder, find_run
 from medimg.training.run import train
@@ -35,31 +37,56 @@ def run_job(config: TrainConfig, folder: RunFolder, *, in_sweep: bool) -> float 
         return None
 
 
-def resume_job(run: str, runs: Path, max_epochs: int | None, allow: Allowed | None) -> None:
-    """Takes up a run in its own folder, from its last epoch that ended, or from the start where there is none.
+def resume_job(
+    run: str,
+    runs: Path,
+    changes: Mapping[str, Any] | None = None,
+    *,
+    allow: Allowed | None = None,
+    force: Collection[str] = (),
+) -> None:
+    """Takes up a run in its own folder, from its last checkpoint, or from the start where there is none.
+
+    Args:
+        run: a run folder, or `latest`.
+        runs: where `latest` looks.
+        changes: values for keys of the run's configuration, such as `{"trainer.max_epochs": 20}`.
+        allow: targets of the user's own, by group.
+        force: what may differ from the run so far: `data`, or keys of the configuration.
 
     Raises:
-        RequestError: there is no such run, it is finished, or it cannot be extended.
+        RequestError: there is no such run, it is finished, cannot be extended, or would go on with other settings.
     """
     folder = find_run(run, runs)
-    config = check(folder.read_config() | {"allow": None}, allow)
-    info = folder.info()
-    wanted = max_epochs or config.trainer.max_epochs
-    if info.get("status") == "completed" and wanted <= config.trainer.max_epochs:
-        raise RequestError(
-            f"{folder.path} is finished, with trainer.max_epochs={config.trainer.max_epochs}\n"
-            f"  to extend it: trainer.max_epochs={config.trainer.max_epochs + 10}"
-        )
-    if wanted != config.trainer.max_epochs:
-        if isinstance(config.scheduler, CosineConfig | OneCycleConfig):
-            raise RequestError(
-                f"{folder.path} cannot have {wanted} epochs: its learning-rate schedule was made for "
-                f"{config.trainer.max_epochs}, and would have been another one\n"
-                "  start a new run, or one from its weights"
-            )
-        config = msgspec.structs.replace(config, trainer=msgspec.structs.replace(config.trainer, max_epochs=wanted))
+    written = folder.read_config() | {"allow": None}
+    before = check(written, allow)
+    config = check(with_values(written, changes or {}), allow)
+    refuse_changes(as_dict(before), as_dict(config), folder.shown, force)
+    _refuse_extension(before, config, folder)
     _log_to(folder)
-    _run(config, folder, in_sweep=bool(info.get("in_sweep")), resume=True)
+    _run(config, folder, in_sweep=bool(folder.info().get("in_sweep")), resume=True, force=force)
+
+
+def _refuse_extension(before: TrainConfig, config: TrainConfig, folder: RunFolder) -> None:
+    """Raises RequestError where there is nothing left to do, or more epochs would not be more of the same."""
+    info = folder.info()
+    had, wanted = before.trainer.max_epochs, config.trainer.max_epochs
+    if info.get("status") == "completed" and wanted <= had:
+        raise RequestError(
+            f"{folder.shown} is finished, with trainer.max_epochs={had}\n  to extend it: trainer.max_epochs={had + 10}"
+        )
+    if wanted != had and isinstance(config.scheduler, CosineConfig | OneCycleConfig):
+        raise RequestError(
+            f"{folder.shown} cannot have {wanted} epochs: its learning-rate schedule was made for {had}, and would "
+            "have been another one\n  start a new run, or one from its weights: model.init_from="
+            f"{folder.shown}/checkpoints/best.ckpt"
+        )
+    if wanted > had and info.get("stopped_early"):
+        raise RequestError(
+            f"{folder.shown} was stopped early by callbacks.early_stopping, and would be so again\n"
+            f"  start a new run with more patience, or one from its weights: model.init_from={folder.shown}"
+            "/checkpoints/best.ckpt"
+        )
 
 
 def _is_done(config: TrainConfig, folder: RunFolder) -> bool:
@@ -69,15 +96,14 @@ def _is_done(config: TrainConfig, folder: RunFolder) -> bool:
         RequestError: it is another run; the message names what differs.
     """
     recorded = check(folder.read_config() | {"allow": None}, config.allow)
-    epochs = recorded.trainer.max_epochs
-    same_length = msgspec.structs.replace(config.trainer, max_epochs=epochs)
-    there, here = as_dict(recorded), as_dict(msgspec.structs.replace(config, trainer=same_length))
-    differing = [name for name in here if here[name] != there[name] and name not in {"allow", "paths"}]
-    if differing:
+    found = differences(as_dict(recorded), as_dict(config), ("allow", "paths", "sweep", "trainer.max_epochs"))
+    if found:
+        shown = "\n".join(f"  {key}: {was} there, {now} now" for key, (was, now) in found.items())
         raise RequestError(
-            f"{folder.shown} holds a run with other settings in {', '.join(differing)}\n"
+            f"{folder.shown} holds a run with other settings\n{shown}\n"
             "  give the study another name=, or put that folder elsewhere"
         )
+    epochs = recorded.trainer.max_epochs
     return folder.info().get("status") == "completed" and epochs >= config.trainer.max_epochs
 
 
@@ -99,6 +125,8 @@ def with_absolute_paths(config: TrainConfig) -> TrainConfig:
     model = config.model
     if isinstance(model, TorchvisionConfig) and model.weights and Path(model.weights).expanduser().is_file():
         model = replace(model, weights=_absolute(model.weights))
+    if isinstance(model, ModelConfig) and model.init_from:
+        model = replace(model, init_from=_absolute(model.init_from))
     return replace(
         config,
         data=replace(config.data, root=_absolute(config.data.root) if config.data.root else None),
@@ -108,8 +136,10 @@ def with_absolute_paths(config: TrainConfig) -> TrainConfig:
     )
 
 
-def _run(config: TrainConfig, folder: RunFolder, *, in_sweep: bool, resume: bool = False) -> float | None:
-    results = train(config, folder, in_sweep=in_sweep, resume=resume)
+def _run(
+    config: TrainConfig, folder: RunFolder, *, in_sweep: bool, resume: bool = False, force: Collection[str] = ()
+) -> float | None:
+    results = train(config, folder, in_sweep=in_sweep, resume=resume, force=force)
     scores = [f"{split} macro-F1 {results[split]['f1_macro']:.4f}" for split in ("val", "test") if split in results]
     synthetic = " (synthetic images)" if results["synthetic"] else ""
     log.info("best epoch %d: %s%s; run folder %s", results["best_epoch"], ", ".join(scores), synthetic, folder.shown)

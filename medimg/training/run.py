@@ -4,22 +4,34 @@ import logging
 import os
 import time
 import traceback
+from collections.abc import Collection
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from medimg.config import TrainConfig
 from medimg.config.check import as_dict
+from medimg.data.changes import changes
 from medimg.data.load import load_manifest
 from medimg.data.manifest import Manifest, write_manifest_csv
-from medimg.errors import Interrupted, MedimgError, RequestError
+from medimg.errors import Interrupted, RequestError
 from medimg.files import write_text
 from medimg.runs import RunFolder, provenance
-from medimg.training.interrupts import interruptible
+from medimg.runs.lock import locked
+from medimg.training.failures import told
+from medimg.training.interrupts import Interrupts, interruptible
 
 log = logging.getLogger(__name__)
 
 
-def train(config: TrainConfig, folder: RunFolder, *, in_sweep: bool = False, resume: bool = False) -> dict[str, Any]:
+def train(
+    config: TrainConfig,
+    folder: RunFolder,
+    *,
+    in_sweep: bool = False,
+    resume: bool = False,
+    force: Collection[str] = (),
+) -> dict[str, Any]:
     """Trains, evaluates the best epoch, and writes the run folder.
 
     Args:
@@ -27,39 +39,37 @@ def train(config: TrainConfig, folder: RunFolder, *, in_sweep: bool = False, res
         folder: of the run; made if it is not there.
         in_sweep: whether `evaluate_test=auto` leaves the test split alone.
         resume: go on from the last checkpoint in the folder, or from the start where there is none yet.
+        force: what may have changed since the run began: `data`, or keys of the configuration.
 
     Returns:
         The content of results.json.
 
     Raises:
-        RequestError: the data, a file or the configuration is wrong.
+        RequestError: the data, a file or the configuration is wrong, or another process is writing the run.
         MedimgError: the work failed; the traceback is in error.txt.
         Interrupted: a signal ended it; the run can be resumed.
     """
     folder = RunFolder(folder.path.absolute(), writable=_is_first_process())
     if not folder.writable:
         logging.getLogger("medimg").setLevel(logging.WARNING)  # the first process speaks for all
-    clock = _begin(config, folder, in_sweep=in_sweep, resume=resume)
-    try:
-        with interruptible():
-            results = _course(config, folder, in_sweep=in_sweep, resume=resume)
-    except Interrupted:
-        _end(folder, "interrupted", clock)
-        if folder.writable:
-            log.info("medimg resume run=%s goes on with it", folder.shown)
-        raise
-    except Exception as error:
-        if folder.writable:
-            write_text(folder.error_file, traceback.format_exc())
-        _end(folder, "failed", clock)
-        if isinstance(error, MedimgError):
+    with locked(folder.path) if folder.writable else nullcontext():
+        clock = _begin(config, folder, in_sweep=in_sweep, resume=resume, force=force)
+        try:
+            with interruptible() as interrupts:
+                results = _course(config, folder, interrupts, in_sweep=in_sweep, resume=resume, force=force)
+        except Interrupted:
+            _end(folder, "interrupted", clock)
+            if folder.writable:
+                log.info("medimg resume run=%s goes on with it", folder.shown)
             raise
-        raise MedimgError(f"{type(error).__name__}: {error}\n  the traceback is in {folder.error_file}") from error
-    _end(folder, "completed", clock)
+        except Exception as error:
+            _record_failure(folder, clock)
+            raise told(error, folder) from error
+        _end(folder, "completed", clock)
     return results
 
 
-def _begin(config: TrainConfig, folder: RunFolder, *, in_sweep: bool, resume: bool) -> float:
+def _begin(config: TrainConfig, folder: RunFolder, *, in_sweep: bool, resume: bool, force: Collection[str]) -> float:
     """Writes what is known before anything runs; returns when the run would have started had it never stopped."""
     before = folder.info() if resume else {}
     if resume:
@@ -79,6 +89,8 @@ def _begin(config: TrainConfig, folder: RunFolder, *, in_sweep: bool, resume: bo
         versions=provenance.versions(),
         git=provenance.git_state(Path.cwd()),
     )
+    if resume:
+        folder.update(resumed=[*before.get("resumed", []), {"at": provenance.now(), "forced": sorted(force)}])
     return time.monotonic() - float(before.get("seconds") or 0.0)
 
 
@@ -86,17 +98,35 @@ def _end(folder: RunFolder, status: str, clock: float) -> None:
     folder.update(status=status, finished=provenance.now(), seconds=round(time.monotonic() - clock, 3))
 
 
-def _course(config: TrainConfig, folder: RunFolder, *, in_sweep: bool, resume: bool) -> dict[str, Any]:
+def _record_failure(folder: RunFolder, clock: float) -> None:
+    """Writes error.txt and the status, as far as the disk allows."""
+    try:
+        if folder.writable:
+            write_text(folder.error_file, traceback.format_exc())
+        _end(folder, "failed", clock)
+    except OSError as error:
+        log.error("%s: the failure could not be recorded: %s", folder.shown, error)
+
+
+def _course(
+    config: TrainConfig,
+    folder: RunFolder,
+    interrupts: Interrupts,
+    *,
+    in_sweep: bool,
+    resume: bool,
+    force: Collection[str],
+) -> dict[str, Any]:
     # the data first: its mistakes are found before anything heavy is imported
     manifest = load_manifest(config.data, Path(config.paths.cache).expanduser())
-    _record_data(folder, manifest, resume=resume)
+    _record_data(folder, manifest, may_change=not resume or "data" in force)
 
     from medimg.training.experiment import Experiment
 
     checkpoint = _starting_point(config, folder, resume=resume)
-    experiment = Experiment(config, folder, manifest, load_weights=checkpoint is None)
+    experiment = Experiment(config, folder, manifest, interrupts, load_weights=checkpoint is None)
     folder.update(**experiment.facts())
-    experiment.fit(checkpoint)
+    experiment.fit(checkpoint, force)
     return experiment.evaluate(["val", "test"] if _looks_at_test(config, in_sweep) else ["val"])
 
 
@@ -114,12 +144,12 @@ def _starting_point(config: TrainConfig, folder: RunFolder, *, resume: bool) -> 
     return Path(config.ckpt_path).expanduser() if config.ckpt_path else None
 
 
-def _record_data(folder: RunFolder, manifest: Manifest, *, resume: bool) -> None:
+def _record_data(folder: RunFolder, manifest: Manifest, *, may_change: bool) -> None:
     fingerprint = manifest.fingerprint()
-    if resume and folder.info().get("data_fingerprint") not in {None, fingerprint}:
+    if not may_change and folder.info().get("data_fingerprint") not in {None, fingerprint}:
         raise RequestError(
-            f"the images have changed since {folder.shown} was started\n"
-            f"  {folder.manifest_file.name} in it lists what they were; a new run takes them as they are now"
+            f"the images have changed since {folder.shown} was started: {changes(folder.manifest_file, manifest)}\n"
+            "  a new run takes them as they are now; 'force=[data]' goes on with them all the same"
         )
     if folder.writable:
         write_manifest_csv(manifest, folder.manifest_file)

@@ -1,5 +1,6 @@
 """What TensorBoard shows besides scalars: augmented images, confusion matrices, precision-recall curves, HPARAMS."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import lightning as L
@@ -17,6 +18,28 @@ from medimg.evaluation.predictions import softmax
 from medimg.models.classifier import ImageClassifier
 from medimg.reporting.figures import confusion_matrix_figure
 from medimg.training.selection import Rank, rank
+
+
+class RunTensorBoard(TensorBoardLogger):
+    """The TensorBoard logger of a run that may be killed and go on.
+
+    A scalar is written once a step, whoever logs it first. What a killed process wrote after the checkpoint that the
+    run goes on from is taken back by TensorBoard's own means, an event that marks a restart.
+    """
+
+    def start_at(self, step: int) -> None:
+        """The optimizer steps made so far; to be called before anything is written."""
+        if step:
+            self._kwargs["purge_step"] = step
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Leaves out what was written for this step already."""
+        written = self.__dict__.setdefault("_last", {})
+        fresh = {name: value for name, value in metrics.items() if step is None or written.get(name) != step}
+        written.update(dict.fromkeys(fresh, step))
+        if fresh:
+            super().log_metrics(fresh, step)
 
 
 def writer(trainer: L.Trainer) -> SummaryWriter | None:
@@ -58,7 +81,7 @@ class TensorBoardFigures(Callback):
         """Draws the epoch where it is the best so far."""
         if trainer.sanity_checking:
             return
-        self._step = trainer.global_step
+        self._step = trainer.global_step - 1  # where the scalars of the epoch are
         found = rank(trainer.callback_metrics, self.monitor)
         if found is None or (self.best is not None and found <= self.best):
             return

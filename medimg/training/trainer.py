@@ -2,7 +2,7 @@
 
 import sys
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import lightning as L
 import torch
@@ -15,6 +15,7 @@ from medimg.config import (
     CheckpointConfig,
     EarlyStoppingConfig,
     FiguresConfig,
+    LearningRateConfig,
     MonitorConfig,
     TensorBoardConfig,
     TrainConfig,
@@ -27,6 +28,11 @@ from medimg.runs import RunFolder
 from medimg.training.checkpoint_callbacks import AtomicCheckpointIO
 from medimg.training.determinism import StatelessRandomness
 from medimg.training.epoch_table import EpochTable
+from medimg.training.finite_loss import FiniteLoss
+from medimg.training.interrupts import Interrupts
+from medimg.training.save_on_signal import SaveOnSignal
+
+C = TypeVar("C", bound=Callback)
 
 # what the Trainer calls differently, or what is not the Trainer's
 _OURS = ("precision", "enable_progress_bar", "overfit_batches", "max_time", "profiler", "sync_batchnorm")
@@ -42,8 +48,21 @@ class ProgressBar(TQDMProgressBar):
         return {}
 
 
-def make_trainer(config: TrainConfig, folder: RunFolder, has_validation: bool) -> L.Trainer:
+def make_trainer(
+    config: TrainConfig,
+    folder: RunFolder,
+    has_validation: bool,
+    interrupts: Interrupts | None = None,
+    *more: Callback,
+) -> L.Trainer:
     """The Trainer of a run, with its callbacks and loggers.
+
+    Args:
+        config: checked.
+        folder: where checkpoints and logs go.
+        has_validation: whether there is something to select epochs by.
+        interrupts: where signals are noted that end training at the next optimizer step.
+        more: callbacks beside those of the configuration.
 
     Raises:
         RequestError: what was asked for is not on this machine, or does not go together.
@@ -52,12 +71,12 @@ def make_trainer(config: TrainConfig, folder: RunFolder, has_validation: bool) -
     if config.trainer.overfit_batches:
         options["limit_train_batches"] = config.trainer.overfit_batches
     try:
-        return L.Trainer(
+        trainer = L.Trainer(
             default_root_dir=folder.path,
             precision=precision(config.trainer),
             max_time=_max_time(config.trainer.max_time),
-            callbacks=_callbacks(config, folder, config.monitor if has_validation else None),
-            logger=_loggers(config, folder),
+            callbacks=[*more, *_callbacks(config, folder, config.monitor if has_validation else None, interrupts)],
+            logger=_loggers(config, folder) or False,
             use_distributed_sampler=False,  # ours know their rank, and double no image
             enable_progress_bar=_progress_bar(config.trainer),
             profiler=_profiler(config.trainer, folder),
@@ -67,6 +86,16 @@ def make_trainer(config: TrainConfig, folder: RunFolder, has_validation: bool) -
         )
     except (MisconfigurationException, ValueError) as error:
         raise RequestError(f"the trainer cannot be set up: {error}\n  see the trainer.* keys") from error
+    if interrupts is not None:
+        # Lightning's own handlers would end the helpers of distributed training before the state is saved
+        trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+    return trainer
+
+
+def callbacks_of(trainer: L.Trainer, kind: type[C]) -> list[C]:
+    """The trainer's callbacks of a class."""
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by Lightning elsewhere
+    return [callback for callback in callbacks if isinstance(callback, kind)]
 
 
 def precision(config: TrainerConfig) -> Any:
@@ -112,12 +141,21 @@ def _max_time(text: str | None) -> timedelta | None:
     return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
 
 
-def _callbacks(config: TrainConfig, folder: RunFolder, monitor: MonitorConfig | None) -> list[Callback]:
-    callbacks: list[Callback] = [StatelessRandomness(config.seed)]
+def _callbacks(
+    config: TrainConfig, folder: RunFolder, monitor: MonitorConfig | None, interrupts: Interrupts | None
+) -> list[Callback]:
+    table = folder.metrics_file if folder.writable else None
+    callbacks: list[Callback] = [
+        StatelessRandomness(config.seed),
+        FiniteLoss(),
+        EpochTable(table, config.monitor, config.trainer.max_epochs),
+    ]
+    if interrupts is not None:
+        callbacks.append(SaveOnSignal(interrupts, folder.last))
     if _progress_bar(config.trainer):
         callbacks.append(ProgressBar(leave=False))
     for name, node in config.callbacks.items():
-        if node is None:
+        if node is None or (isinstance(node, LearningRateConfig) and not any(config.logger.values())):
             continue
         if isinstance(node, CheckpointConfig):
             callbacks += build(node, folder=folder.checkpoints, monitor=monitor)
@@ -133,7 +171,7 @@ def _callbacks(config: TrainConfig, folder: RunFolder, monitor: MonitorConfig | 
 
 
 def _loggers(config: TrainConfig, folder: RunFolder) -> list[Logger]:
-    loggers: list[Logger] = [EpochTable(folder.metrics_file, config.monitor, config.trainer.max_epochs)]
+    loggers: list[Logger] = []
     for node in config.logger.values():
         if isinstance(node, TensorBoardConfig):
             loggers.append(build(node, save_dir=folder.path, name="", version="tensorboard", default_hp_metric=False))

@@ -32,19 +32,24 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, defaults: dict[str, Any
 def taken_up(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """What resume would have handed on."""
     calls: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(job, "resume_job", lambda *arguments: calls.append(arguments))
+    monkeypatch.setattr(job, "resume_job", lambda *arguments, **named: calls.append((*arguments, named)))
     return calls
 
 
 def test_defaults(taken_up: list[tuple[Any, ...]]) -> None:
     assert main(["resume", "run=latest"]) == 0
-    assert taken_up == [("latest", Path("runs"), None, None)]
+    assert taken_up == [("latest", Path("runs"), {}, {"allow": None, "force": []})]
 
 
 def test_all_keys(taken_up: list[tuple[Any, ...]]) -> None:
     given = ["run='a (1)/b'", "trainer.max_epochs=20", "paths.runs=/my runs/x", "allow={optimizer:[my.Lion]}"]
     assert main(["resume", *given]) == 0
-    assert taken_up == [("a (1)/b", Path("/my runs/x"), 20, {"optimizer": ["my.Lion"]})]
+    given += ["force=[data,augment.rotate]", "data.root=/moved (2)", "callbacks.early_stopping.patience=3"]
+    assert main(["resume", *given]) == 0
+    run, runs, changes, named = taken_up[-1]
+    assert (run, runs) == ("a (1)/b", Path("/my runs/x"))
+    assert changes == {"trainer.max_epochs": 20, "data.root": "/moved (2)", "callbacks.early_stopping.patience": 3}
+    assert named == {"allow": {"optimizer": ["my.Lion"]}, "force": ["data", "augment.rotate"]}
 
 
 @pytest.mark.parametrize(
@@ -57,10 +62,25 @@ def test_any_path(path: str, taken_up: list[tuple[Any, ...]]) -> None:
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "2.5", "many", "true", "[3]"])
-def test_epochs_are_a_number(value: str, taken_up: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["resume", "run=latest", f"trainer.max_epochs={value}"]) == 2
-    assert "whole number >= 1" in capsys.readouterr().err
-    assert not taken_up
+def test_epochs_are_a_number(value: str, run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["resume", "run=latest", f"trainer.max_epochs={value}", "allow={optimizer:[my.Lion]}"]) == 2
+    assert "whole number" in capsys.readouterr().err
+    assert run.info()["status"] == "interrupted"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("force=data", "expected a list"),
+        ("augment.rotate=10", "augment.rotate: 0.0 became 10.0"),
+        ("model=resnet18", "one by one"),
+        ("callbacks.stopping.patience=1", "no single value 'callbacks.stopping.patience'"),
+    ],
+)
+def test_changes_are_named(given: str, said: str, run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["resume", "run=latest", given, "allow={optimizer:[my.Lion]}"]) == 2
+    assert said in capsys.readouterr().err
+    assert run.info()["status"] == "interrupted"
 
 
 @pytest.mark.parametrize("given", [["run=a,b"], ["run=latest", "trainer.max_epochs=5,10"]])

@@ -92,7 +92,7 @@ def test_keys_are_those_of_the_chosen_component(good: dict[str, Any]) -> None:
     with pytest.raises(RequestError, match="Did you mean 'backbone'") as caught:
         check(raw)
     listed = str(caught.value).partition("keys here: ")[2].split(", ")
-    assert listed == ["backbone", "dropout", "freeze", "in_channels", "name", "weights"]
+    assert listed == ["backbone", "dropout", "freeze", "in_channels", "init_from", "name", "weights"]
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,22 @@ def test_the_order_is_decided_by_seed_and_epoch_alone(kind):
     assert len({tuple(positions) for positions in [*history, order(2, 0, kind)]}) == 5
 
 
+def test_a_resumed_epoch_goes_on_where_it_was_and_the_next_is_whole():
+    sampler = EpochSampler(LABELS, 1, rank=1, world_size=3)
+    sampler.start_at(4, 10)
+    assert list(sampler) == order(1, 4, rank=1, world_size=3)[10:]
+    assert list(sampler) == order(1, 4, rank=1, world_size=3)[10:]  # however often it is asked
+    assert len(sampler) == 34  # an epoch's length is what it was
+    sampler.set_epoch(5)
+    assert list(sampler) == order(1, 5, rank=1, world_size=3)
+
+
+def test_every_epoch_has_the_order_of_the_first_where_that_is_asked():
+    sampler = EpochSampler(LABELS, 1, same_order=True)
+    sampler.set_epoch(3)
+    assert list(sampler) == order(1, 0)
+
+
 def test_shuffling_takes_every_image_once():
     assert sorted(order(0, 0)) == list(range(100))
     assert order(0, 0) != list(range(100))

@@ -5,12 +5,17 @@ import logging
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+from lightning.pytorch.loggers import CSVLogger
+from tiny_training import batches, classifier, configured, loader
 
 from medimg.config import MonitorConfig
+from medimg.runs import RunFolder
 from medimg.training import epoch_table
 from medimg.training.epoch_table import EpochTable
+from medimg.training.trainer import make_trainer
 
 
 @pytest.fixture
@@ -28,10 +33,7 @@ def table(file: Path, epochs: int = 3, monitor: MonitorConfig | None = None) -> 
 
 
 def log_epoch(made: EpochTable, epoch: int, f1: float, loss: float = 0.5) -> None:
-    """As Lightning does: the learning rate without an epoch, validation, training."""
-    made.log_metrics({"lr-Adam": 0.1}, step=1)
-    made.log_metrics({"val/f1_macro": f1, "val/loss": loss, "epoch": epoch}, step=1)
-    made.log_metrics({"train/loss": 2.0, "epoch": epoch}, step=1)
+    made.add(epoch, {"val/f1_macro": f1, "val/loss": loss, "train/loss": 2.0, "lr-Adam": 0.1})
 
 
 def rows(file: Path) -> list[dict[str, str]]:
@@ -52,9 +54,8 @@ def test_a_row_an_epoch(tmp_path: Path) -> None:
 def test_columns_are_in_order(tmp_path: Path) -> None:
     file = tmp_path / "metrics.csv"
     made = table(file)
-    made.log_metrics({"lr-Adam": 1.0})
-    made.log_metrics({"val/loss": 1.0, "val/f1/b": 1.0, "val/accuracy": 1.0, "epoch": 0})
-    made.log_metrics({"train/f1/a": 1.0, "train/loss": 1.0, "epoch": 0})
+    names = ("lr-Adam", "val/loss", "val/f1/b", "val/accuracy", "train/f1/a", "train/loss")
+    made.add(0, dict.fromkeys(names, 1.0))
     header = file.read_text().splitlines()[0]
     assert header == "epoch,train/loss,val/accuracy,val/loss,train/f1/a,val/f1/b,lr-Adam"
 
@@ -62,18 +63,38 @@ def test_columns_are_in_order(tmp_path: Path) -> None:
 def test_what_is_not_defined_or_not_measured_is_an_empty_cell(tmp_path: Path) -> None:
     file = tmp_path / "metrics.csv"
     made = table(file)
-    made.log_metrics({"train/loss": 1.0, "epoch": 0})
-    made.log_metrics({"train/loss": 1.0, "val/auroc": math.nan, "epoch": 1})
+    made.add(0, {"train/loss": 1.0})
+    made.add(1, {"train/loss": 1.0, "val/auroc": math.nan})
     assert [row["val/auroc"] for row in rows(file)] == ["", ""]
 
 
-def test_values_of_single_steps_are_left_out(tmp_path: Path) -> None:
-    file = tmp_path / "metrics.csv"
-    made = table(file)
-    made.log_metrics({"train/loss_step": 1.0, "epoch": 0}, step=3)
-    assert not file.exists()
-    log_epoch(made, 0, 0.5)
-    assert "train/loss_step" not in file.read_text()
+class Board(CSVLogger):
+    """Notes what is logged."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.seen: list[tuple[set[str], int | None]] = []
+
+    def log_metrics(self, metrics: Any, step: int | None = None) -> None:
+        self.seen.append((set(metrics), step))
+
+
+def test_it_gathers_what_an_epoch_measured(tmp_path: Path) -> None:
+    """Two batches an epoch, every second epoch validated; values of single steps are left out."""
+    made, board = table(tmp_path / "metrics.csv"), Board(tmp_path)
+    config = configured({"trainer.max_epochs": 4, "trainer.check_val_every_n_epoch": 2, "trainer.log_every_n_steps": 1})
+    trainer = make_trainer(config, RunFolder(tmp_path / "run"), has_validation=True)
+    trainer.callbacks = [made]
+    trainer.loggers = [board]
+    model = classifier(config)
+    trainer.fit(model, loader(batches(2)), loader(batches(2, seed=1)))
+    found = rows(tmp_path / "metrics.csv")
+    assert [row["val/f1_macro"] != "" for row in found] == [False, True, False, True]
+    assert "train/loss_step" not in found[0]
+    assert [float(row["lr-Adam"]) for row in found] == [config.optimizer.lr] * 4  # type: ignore[union-attr]
+    logged = [(names, step) for names, step in board.seen if "train/f1_macro" in names]
+    assert {step for _, step in logged} == {1, 3, 5, 7}  # the last step of each epoch
+    assert [any("val/f1_macro" in names for names, at in logged if at == step) for step in (1, 3)] == [False, True]
 
 
 def test_a_resumed_run_goes_on_with_the_rows_that_are_there(tmp_path: Path) -> None:
@@ -122,7 +143,7 @@ def test_the_log_line_without_validation_or_with_an_undefined_score(
 ) -> None:
     made = table(tmp_path / "metrics.csv")
     with caplog.at_level(logging.INFO, logger="medimg"):
-        made.log_metrics({"train/loss": 2.0, "epoch": 0})
+        made.add(0, {"train/loss": 2.0})
         log_epoch(made, 1, 0.1)
         log_epoch(made, 2, math.nan)
     assert [re.sub(r", [\d.]+ s.*", "", message) for message in caplog.messages] == [

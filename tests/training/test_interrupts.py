@@ -79,3 +79,21 @@ def test_in_a_thread_there_is_nothing_to_catch() -> None:
     thread.start()
     thread.join()
     assert entered == [True]
+
+
+def test_a_first_signal_is_noted_while_the_work_defers_it_and_raised_at_the_end() -> None:
+    reached = []
+    with pytest.raises(Interrupted, match="SIGTERM"), interruptible() as interrupts:
+        with interrupts.deferred():
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert interrupts.noted == signal.SIGTERM
+            reached.append("end of the part")
+        reached.append("after it")
+    assert reached == ["end of the part"]
+
+
+def test_a_second_signal_is_not_deferred() -> None:
+    with pytest.raises(Interrupted, match="SIGINT"), interruptible() as interrupts, interrupts.deferred():
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGINT)
+        pytest.fail("it went on")

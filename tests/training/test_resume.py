@@ -4,6 +4,7 @@ import csv
 import os
 import shutil
 import signal
+import subprocess
 from pathlib import Path
 
 import lightning as L
@@ -12,8 +13,10 @@ import torch
 from conftest import tiny_overrides
 
 from medimg.config.compose import load
-from medimg.errors import Interrupted, RequestError
+from medimg.errors import Interrupted, MedimgError, RequestError
+from medimg.models import ImageClassifier
 from medimg.runs import RunFolder
+from medimg.training.checkpoint_files import position
 from medimg.training.job import resume_job, run_job
 
 
@@ -27,13 +30,13 @@ def epochs(folder: RunFolder) -> list[str]:
         return [row["epoch"] for row in csv.DictReader(stream)]
 
 
-def interrupt_after(monkeypatch: pytest.MonkeyPatch, epoch: int, number: int) -> None:
+def interrupt_after(monkeypatch: pytest.MonkeyPatch, epoch: int, number: int, after: int = 0) -> None:
     """The signal arrives in the middle of the epoch after this one."""
     original = L.pytorch.core.module.LightningModule.on_train_batch_end
 
     def send(self: L.LightningModule, outputs: object, batch: object, batch_idx: int) -> None:
         original(self, outputs, batch, batch_idx)
-        if self.current_epoch == epoch + 1 and batch_idx == 1:
+        if self.current_epoch == epoch + 1 and batch_idx == after:
             os.kill(os.getpid(), number)
 
     monkeypatch.setattr("medimg.models.classifier.ImageClassifier.on_train_batch_end", send, raising=False)
@@ -56,8 +59,11 @@ def test_an_interrupted_run_ends_as_one_that_never_was(
             run_job(load(given), folder, in_sweep=False)
     assert caught.value.exit_code == 128 + number
     assert folder.info()["status"] == "interrupted"
+    saved = torch.load(folder.last, weights_only=True)
+    assert position(saved) == (1, 2, 5)  # in the middle of an epoch, at an optimizer step
+    assert len(saved["epoch_so_far"]["label"]) == 16
     assert signal.getsignal(number) in {signal.SIG_DFL, signal.default_int_handler}
-    resume_job(str(folder.path), tmp_path, None, None)
+    resume_job(str(folder.path), tmp_path)
     assert folder.info()["status"] == "completed"
     assert epochs(folder) == ["0", "1", "2"]
     whole, resumed = weights(tiny_run[0]), weights(folder)
@@ -71,8 +77,8 @@ def test_a_finished_run_is_extended_and_ends_as_one_made_that_long(
     folder = RunFolder(tmp_path / "run")
     run_job(load([*tiny_overrides(tmp_path, session_cache), "trainer.max_epochs=2"]), folder, in_sweep=False)
     with pytest.raises(RequestError, match="is finished, with"):
-        resume_job(str(folder.path), tmp_path, None, None)
-    resume_job("latest", tmp_path, 3, None)
+        resume_job(str(folder.path), tmp_path)
+    resume_job("latest", tmp_path, {"trainer.max_epochs": 3})
     assert epochs(folder) == ["0", "1", "2"]
     assert all(torch.equal(value, weights(folder)[name]) for name, value in weights(tiny_run[0]).items())
     assert folder.read_config()["trainer"]["max_epochs"] == 3
@@ -86,10 +92,20 @@ def test_a_schedule_that_knows_its_length_is_not_extended(tmp_path: Path, sessio
         in_sweep=False,
     )
     with pytest.raises(RequestError, match="schedule was made for 1"):
-        resume_job(str(folder.path), tmp_path, 2, None)
+        resume_job(str(folder.path), tmp_path, {"trainer.max_epochs": 2})
 
 
-def test_changed_images_are_refused(tmp_path: Path, make_folder: object) -> None:
+def test_a_run_that_stopped_early_would_stop_again(tmp_path: Path, session_cache: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    patience = ["callbacks=early_stopping", "callbacks.early_stopping.patience=1", "optimizer.lr=1e-12"]
+    overrides = [*tiny_overrides(tmp_path, session_cache), *patience, "trainer.max_epochs=6", "model.batch_norm=false"]
+    run_job(load(overrides), folder, in_sweep=False)
+    assert len(epochs(folder)) < 6
+    with pytest.raises(RequestError, match=r"stopped early[\s\S]*model\.init_from"):
+        resume_job(str(folder.path), tmp_path, {"trainer.max_epochs": 20})
+
+
+def test_changed_images_are_named_and_refused_unless_that_is_meant(tmp_path: Path, make_folder: object) -> None:
     root = make_folder({"train/a": 12, "train/b": 12})  # type: ignore[operator]
     overrides = [
         f"data.root={root}",
@@ -100,9 +116,107 @@ def test_changed_images_are_refused(tmp_path: Path, make_folder: object) -> None
     ]
     folder = RunFolder(tmp_path / "run")
     run_job(load([*overrides, "trainer.max_epochs=1", f"paths.runs={tmp_path}"]), folder, in_sweep=False)
-    next((root / "train/a").iterdir()).unlink()
-    with pytest.raises(RequestError, match="images have changed"):
-        resume_job(str(folder.path), tmp_path, 2, None)
+    moved = root.rename(tmp_path / "elsewhere")
+    longer = {"trainer.max_epochs": 2, "data.root": str(moved)}
+    resume_job(str(folder.path), tmp_path, longer)  # the same images in another place
+    longer["trainer.max_epochs"] = 3
+    gone = sorted((moved / "train/a").iterdir())[0]
+    gone.unlink()
+    with pytest.raises(RequestError, match=rf"images have changed.*1 gone \('train/a/{gone.name}'\)"):
+        resume_job(str(folder.path), tmp_path, longer)
+    assert folder.info()["status"] == "failed"
+    resume_job(str(folder.path), tmp_path, longer, force=["data"])
+    assert epochs(folder) == ["0", "1", "2"]
+    assert [entry["forced"] for entry in folder.info()["resumed"]] == [[], [], ["data"]]
+
+
+def test_a_changed_configuration_is_named_and_refused_unless_that_is_meant(
+    tiny_run: tuple[RunFolder, object], tmp_path: Path
+) -> None:
+    folder = RunFolder(Path(shutil.copytree(tiny_run[0].path, tmp_path / "copy")))
+    edited = folder.read_config()
+    edited["augment"]["rotate"] = 45.0
+    edited["trainer"]["max_epochs"] = 4
+    folder.write_config(edited)
+    folder.update(status="interrupted")
+    with pytest.raises(RequestError, match=r"augment\.rotate: 10\.0 became 45\.0"):
+        resume_job(str(folder.path), tmp_path)
+    resume_job(str(folder.path), tmp_path, force=["augment.rotate"])
+    assert epochs(folder) == ["0", "1", "2", "3"]
+    with pytest.raises(RequestError, match=r"optimizer\.lr"):
+        resume_job(str(folder.path), tmp_path, {"optimizer.lr": 1.0, "trainer.max_epochs": 5}, force=["optimizer.lr"])
+
+
+def test_the_middle_of_an_epoch_goes_on_with_the_same_batches_alone(
+    tmp_path: Path, session_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = RunFolder(tmp_path / "run")
+    with monkeypatch.context() as patched:
+        interrupt_after(patched, 0, signal.SIGTERM)
+        with pytest.raises(Interrupted):
+            run_job(load(tiny_overrides(tmp_path, session_cache)), folder, in_sweep=False)
+    with pytest.raises(RequestError, match="middle of an epoch"):
+        resume_job(str(folder.path), tmp_path, {"data.batch_size": 4}, force=["data.batch_size"])
+
+
+def test_gradients_that_are_added_up_are_not_cut_in_two(
+    tmp_path: Path, session_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three batches an epoch, two to a step: a signal in the first waits for the second."""
+    overrides = [*tiny_overrides(tmp_path, session_cache), "trainer.accumulate_grad_batches=2", "data.batch_size=4"]
+    whole, folder = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "run")
+    run_job(load(overrides), whole, in_sweep=False)
+    with monkeypatch.context() as patched:
+        interrupt_after(patched, 0, signal.SIGTERM, after=1)
+        with pytest.raises(Interrupted):
+            run_job(load(overrides), folder, in_sweep=False)
+    assert position(torch.load(folder.last, weights_only=True))[:2] == (1, 4)
+    resume_job(str(folder.path), tmp_path)
+    assert all(torch.equal(value, weights(folder)[name]) for name, value in weights(whole).items())
+    assert folder.metrics_file.read_text() == whole.metrics_file.read_text()
+
+
+def test_a_signal_during_validation_waits_for_the_epochs_own_checkpoint(
+    tiny_run: tuple[RunFolder, object], tmp_path: Path, session_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = RunFolder(tmp_path / "run")
+    with monkeypatch.context() as patched:
+        start = ImageClassifier.on_validation_epoch_start
+
+        def send(self: ImageClassifier) -> None:
+            start(self)
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+        patched.setattr(ImageClassifier, "on_validation_epoch_start", send)
+        with pytest.raises(Interrupted):
+            run_job(load(tiny_overrides(tmp_path, session_cache)), folder, in_sweep=False)
+    assert position(torch.load(folder.last, weights_only=True))[:2] == (1, 0)
+    resume_job(str(folder.path), tmp_path)
+    assert all(torch.equal(value, weights(folder)[name]) for name, value in weights(tiny_run[0]).items())
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="mounting a tmpfs needs root")
+def test_a_full_disk_leaves_the_last_good_checkpoint(tmp_path: Path, session_cache: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], check=False)
+    if mounted.returncode:
+        pytest.skip("no tmpfs can be mounted here")
+    try:
+        folder = RunFolder(disk / "run")
+        overrides = [*tiny_overrides(tmp_path, session_cache), "logger=none", "callbacks.checkpoint.every_epoch=false"]
+        run_job(load([*overrides, "trainer.max_epochs=1"]), folder, in_sweep=False)
+        good = folder.last.read_bytes()
+        (disk / "filler").write_bytes(bytes(shutil.disk_usage(disk).free - len(good) // 2))
+        with pytest.raises(MedimgError, match=r"the disk is full[\s\S]*last good checkpoint is kept") as caught:
+            resume_job(str(folder.path), tmp_path, {"trainer.max_epochs": 3})
+        assert caught.value.exit_code == 1
+        assert folder.last.read_bytes() == good
+        (disk / "filler").unlink()
+        resume_job(str(folder.path), tmp_path)
+        assert epochs(folder) == ["0", "1", "2"]
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=False)
 
 
 @pytest.mark.parametrize("damage", ["cut", "random", "foreign", "missing"])
@@ -170,7 +284,7 @@ def test_a_copied_run_goes_on_without_touching_the_original(tiny_run: tuple[RunF
     before = {file.name: file.stat().st_mtime_ns for file in original.checkpoints.iterdir()}
     copy = RunFolder(Path(shutil.copytree(original.path, tmp_path / "copy")))
     best = torch.load(copy.best, weights_only=True)["epoch"]
-    resume_job(str(copy.path), tmp_path, 4, None)
+    resume_job(str(copy.path), tmp_path, {"trainer.max_epochs": 4})
     assert {file.name: file.stat().st_mtime_ns for file in original.checkpoints.iterdir()} == before
     with copy.metrics_file.open(newline="") as stream:
         scores = [(float(row["val/f1_macro"]), -float(row["val/loss"])) for row in csv.DictReader(stream)]

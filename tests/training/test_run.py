@@ -184,7 +184,7 @@ def test_a_failed_run_says_so_in_its_folder(
 
 def test_a_loss_that_is_not_finite_ends_the_run(tmp_path: Path, session_cache: Path) -> None:
     folder = RunFolder(tmp_path / "job")
-    with pytest.raises(MedimgError, match="not finite in epoch 0"):
+    with pytest.raises(MedimgError, match=r"not finite: epoch 0, step \d of it, at learning rate 1e\+20"):
         run_job(
             load([*tiny_overrides(tmp_path, session_cache), "optimizer=sgd", "optimizer.lr=1e20"]),
             folder,

@@ -74,8 +74,11 @@ def test_callbacks_can_be_switched_off(tmp_path: Path) -> None:
     assert not kinds({}) & optional
     figures = {"_target_": "medimg.training.TensorBoardFigures"}
     rates = {"_target_": "lightning.pytorch.callbacks.LearningRateMonitor"}
-    switched_on = {"callbacks.figures": figures, "logger.tensorboard": None, "trainer.enable_progress_bar": True}
+    board = {"_target_": "medimg.training.RunTensorBoard"}
+    switched_on = {"callbacks.figures": figures, "logger.tensorboard": board, "trainer.enable_progress_bar": True}
     assert kinds(switched_on | {"callbacks.learning_rate": rates}) & optional == optional - {EarlyStopping}
+    rates_alone = kinds({"callbacks.learning_rate": rates, "logger.tensorboard": None})
+    assert LearningRateMonitor not in rates_alone  # which refuses to work without a logger
 
 
 def test_max_time_ends_training(tmp_path: Path) -> None:

@@ -1,0 +1,31 @@
+"""What a failure of the work is called when it is told to the user."""
+
+import errno
+import shutil
+from collections.abc import Iterator
+
+from medimg.errors import MedimgError
+from medimg.runs import RunFolder
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+def told(error: Exception, folder: RunFolder) -> MedimgError:
+    """The error as the user gets it: our own as they are, others by their type, with the cure where one is known."""
+    if any(isinstance(cause, OSError) and cause.errno in _FULL for cause in _causes(error)):
+        free = shutil.disk_usage(folder.path).free / 1e6
+        kept = "the last good checkpoint is kept" if folder.last.is_file() else "there is no checkpoint yet"
+        return MedimgError(
+            f"the disk is full: {folder.shown} could not be written ({free:.0f} MB free); {kept}\n"
+            f"  make room, and medimg resume run={folder.shown} goes on"
+        )
+    if isinstance(error, MedimgError):
+        return error
+    return MedimgError(f"{type(error).__name__}: {error}\n  the traceback is in {folder.error_file}")
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and what led to it."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
