@@ -1,10 +1,13 @@
 """What a failure of the work is called when it is told to the user."""
 
 import errno
+import json
+import os
 import shutil
 from collections.abc import Iterator
 
-from medimg.errors import MedimgError
+from medimg.errors import MedimgError, RequestError
+from medimg.files import write_json
 from medimg.runs import RunFolder
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -22,6 +25,25 @@ def told(error: Exception, folder: RunFolder) -> MedimgError:
     if isinstance(error, MedimgError):
         return error
     return MedimgError(f"{type(error).__name__}: {error}\n  the traceback is in {folder.error_file}")
+
+
+def leave_word(error: MedimgError, folder: RunFolder) -> None:
+    """In a helper process of distributed training: what ended it, for the first process to tell."""
+    write_json(folder.path / f".error-{os.getpid()}.json", {"exit_code": error.exit_code, "message": str(error)})
+
+
+def take_word(folder: RunFolder) -> MedimgError | None:
+    """In the first process: what ended a helper, where one left word; else a lost connection is all that is seen."""
+    if not folder.writable:
+        return None
+    left = []
+    for file in sorted(folder.path.glob(".error-*.json")):
+        left.append(json.loads(file.read_text(encoding="utf-8")))
+        file.unlink()
+    if not left:
+        return None
+    kind = RequestError if left[0]["exit_code"] == RequestError.exit_code else MedimgError
+    return kind(str(left[0]["message"]))
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

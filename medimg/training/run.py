@@ -14,11 +14,11 @@ from medimg.config.check import as_dict
 from medimg.data.changes import changes
 from medimg.data.load import load_manifest
 from medimg.data.manifest import Manifest, write_manifest_csv
-from medimg.errors import Interrupted, RequestError
+from medimg.errors import Interrupted, MedimgError, RequestError
 from medimg.files import write_text
 from medimg.runs import RunFolder, provenance
 from medimg.runs.lock import locked
-from medimg.training.failures import told
+from medimg.training.failures import leave_word, take_word, told
 from medimg.training.interrupts import Interrupts, interruptible
 
 log = logging.getLogger(__name__)
@@ -63,8 +63,9 @@ def train(
                 log.info("medimg resume run=%s goes on with it", folder.shown)
             raise
         except Exception as error:
-            _record_failure(folder, clock)
-            raise told(error, folder) from error
+            failure = take_word(folder) or told(error, folder)
+            _record_failure(folder, clock, failure)
+            raise failure from error
         _end(folder, "completed", clock)
     return results
 
@@ -98,11 +99,13 @@ def _end(folder: RunFolder, status: str, clock: float) -> None:
     folder.update(status=status, finished=provenance.now(), seconds=round(time.monotonic() - clock, 3))
 
 
-def _record_failure(folder: RunFolder, clock: float) -> None:
-    """Writes error.txt and the status, as far as the disk allows."""
+def _record_failure(folder: RunFolder, clock: float, failure: MedimgError) -> None:
+    """Writes error.txt, what is told first and then the traceback, and the status, as far as the disk allows."""
+    if not folder.writable:
+        leave_word(failure, folder)
+        return
     try:
-        if folder.writable:
-            write_text(folder.error_file, traceback.format_exc())
+        write_text(folder.error_file, f"{failure}\n\n{traceback.format_exc()}")
         _end(folder, "failed", clock)
     except OSError as error:
         log.error("%s: the failure could not be recorded: %s", folder.shown, error)

@@ -123,3 +123,14 @@ def test_one_checkpoint_gives_one_table_however_many_processes(
         for name in ("logit_covid", "logit_normal", "prob_covid"):
             one, other = (np.array(column(run, file, name), dtype=float) for run in (copy, tiny_run[0].path))
             np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_what_is_wrong_in_the_share_of_another_process_is_told(tmp_path: Path) -> None:
+    root = draw_folder(tmp_path / "images", {"train/a": 8, "train/b": 8, "val/a": 2, "val/b": 2})
+    broken = root / "val/a" / "2_001.png"  # position 1: the second process's
+    broken.write_bytes(broken.read_bytes()[:40])
+    process = start(tmp_path, *training(root, "run"))
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 2, said
+    assert broken.name in said.partition("medimg: error:")[2]
+    assert not list((tmp_path / "run").glob(".error*"))
