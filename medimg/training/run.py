@@ -130,6 +130,7 @@ def _record_data(folder: RunFolder, manifest: Manifest, *, resume: bool) -> None
         synthetic=manifest.synthetic,
         counts=manifest.counts(),
         data_fingerprint=fingerprint,
+        images_fingerprint=manifest.images_fingerprint(),
     )
 
 

@@ -1,0 +1,62 @@
+"""The picture of a leaderboard: every run as a dot, the mean of a setting, and one standard deviation."""
+
+from io import BytesIO
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from medimg.reporting.tables import shortened
+from medimg.runs.leaderboard import Board, Entry, Section
+
+_MOST_SETTINGS = 30
+_MOST_SECTIONS = 4
+_LONGEST_LABEL = 60
+_RUN, _MEAN = "#56B4E9", "#000000"  # sky blue and black: apart for all readers, and in print
+
+
+def ranking_figure(board: Board) -> bytes:
+    """A PNG with a panel for each section, the best setting on top."""
+    sections = board.sections[:_MOST_SECTIONS]
+    heights = [1.3 + 0.28 * min(len(section.entries), _MOST_SETTINGS) for section in sections]
+    figure = Figure(figsize=(9, sum(heights)), dpi=110, layout="constrained")
+    panels = figure.subplots(len(sections), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for number, (axes, section) in enumerate(zip(panels, sections, strict=True), start=1):
+        _draw(axes, section, board, f"{number}. " if len(board.sections) > 1 else "")
+    if len(board.sections) > len(sections):
+        figure.supxlabel(f"{len(board.sections) - len(sections)} more tables are in leaderboard.md", fontsize=8)
+    stream = BytesIO()
+    figure.savefig(stream, format="png")
+    return stream.getvalue()
+
+
+def _draw(axes: Axes, section: Section, board: Board, prefix: str) -> None:
+    entries = section.entries[:_MOST_SETTINGS]
+    several = any(len(entry.runs) > 1 for entry in entries)
+    for place, entry in enumerate(entries):
+        values = [run.value for run in entry.runs]
+        axes.plot(values, [place] * len(values), "o", color=_RUN, markersize=6 if several else 7, zorder=2)
+        if several:
+            axes.errorbar(entry.score.mean, place, xerr=entry.score.std, fmt="|", color=_MEAN, capsize=3, markersize=11)
+    labels = [f"{rank}. {_label(entry, board)}" for rank, entry in enumerate(entries, start=1)]
+    axes.set_yticks(range(len(entries)), labels, fontsize=8, parse_math=False)
+    axes.set_ylim(len(entries) - 0.4, -0.6)
+    axes.margins(x=0.05)
+    axes.grid(axis="x", color="#dddddd")
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    run = section.first
+    better = "higher" if run.mode == "max" else "lower"
+    legend = ": runs, mean and one standard deviation" if several else ""
+    axes.set_xlabel(f"{run.metric}, {better} is better{legend}", fontsize=9, parse_math=False)
+    left_out = len(section.entries) - len(entries)
+    title = f"{prefix}{run.config.get('data.name', 'data')}{' (synthetic images)' if run.synthetic else ''}"
+    title += f", split by {run.split_unit}" + (f"; {left_out} more settings are in the table" if left_out else "")
+    axes.set_title(title, fontsize=10, loc="left", parse_math=False)
+
+
+def _label(entry: Entry, board: Board) -> str:
+    """The setting in few words: names of groups by themselves, other values with their key."""
+    run = entry.runs[0]
+    cells = [(column, column.cell(run)) for column in board.columns]
+    words = [cell if column.group and cell != "none" else f"{column.title} {cell}" for column, cell in cells if cell]
+    return shortened(", ".join(words) or run.folder.path.name, _LONGEST_LABEL)
