@@ -11,7 +11,7 @@ from medimg.runs.leaderboard import Board, Entry, Section
 _MOST_SETTINGS = 30
 _MOST_SECTIONS = 4
 _LONGEST_LABEL = 60
-_RUN, _MEAN = "#56B4E9", "#000000"  # sky blue and black: apart for all readers, and in print
+_RUN, _MEAN = "#56B4E9", "#B34700"  # sky blue and dark orange: apart for all readers, and in print
 
 
 def ranking_figure(board: Board) -> bytes:
@@ -33,10 +33,10 @@ def _draw(axes: Axes, section: Section, board: Board, prefix: str) -> None:
     entries = section.entries[:_MOST_SETTINGS]
     several = any(len(entry.runs) > 1 for entry in entries)
     for place, entry in enumerate(entries):
-        values = [run.value for run in entry.runs]
-        axes.plot(values, [place] * len(values), "o", color=_RUN, markersize=6 if several else 7, zorder=2)
+        values = [run.value for run in entry.runs if run.value is not None]
         if several:
-            axes.errorbar(entry.score.mean, place, xerr=entry.score.std, fmt="|", color=_MEAN, capsize=3, markersize=11)
+            axes.errorbar(entry.score.mean, place, xerr=entry.score.std, fmt="D", color=_MEAN, capsize=4, markersize=7)
+        axes.plot(values, [place] * len(values), "o", color=_RUN, markersize=5, markeredgecolor="white", zorder=3)
     labels = [f"{rank}. {_label(entry, board)}" for rank, entry in enumerate(entries, start=1)]
     axes.set_yticks(range(len(entries)), labels, fontsize=8, parse_math=False)
     axes.set_ylim(len(entries) - 0.4, -0.6)
@@ -46,7 +46,7 @@ def _draw(axes: Axes, section: Section, board: Board, prefix: str) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     run = section.first
     better = "higher" if run.mode == "max" else "lower"
-    legend = ": runs, mean and one standard deviation" if several else ""
+    legend = " (dots: runs; diamond and bar: mean and standard deviation)" if several else ""
     axes.set_xlabel(f"{run.metric}, {better} is better{legend}", fontsize=9, parse_math=False)
     left_out = len(section.entries) - len(entries)
     title = f"{prefix}{run.config.get('data.name', 'data')}{' (synthetic images)' if run.synthetic else ''}"
