@@ -91,10 +91,10 @@ def _numbers(entry: Entry | None, home: Path, lonely: Run | None = None) -> list
 def _parts(board: Board, table: Table, heading: str = "", note: str = "") -> list[str]:
     parts = []
     if reasons := board.apart():
-        parts.append(f"Not ranked together, as these runs differ in {' and in '.join(reasons)}:")
+        parts.append(f"Not ranked together, as these runs differ in {', '.join(reasons)}:")
     for number, section in enumerate(board.sections, start=1):
         prefix = f"{number}. " if len(board.sections) > 1 else ""
-        notes = "\n".join(f"{note}{line}" for line in _notes(section))
+        notes = "\n".join(f"{note}{line}" for line in _notes(board, section))
         parts += [f"{heading}{prefix}{_title(section)}", _ranking(board, section, table), notes]
     if board.unranked:
         parts += [f"{heading}Not ranked", _unranked(board, table)]
@@ -114,8 +114,9 @@ def _title(section: Section) -> str:
 
 def _ranking(board: Board, section: Section, table: Table) -> str:
     several = any(len(entry.runs) > 1 for entry in section.entries)
+    columns = section.split_columns(board.columns)[0]
     tests = sorted({entry.test_metric for entry in section.entries if entry.test})
-    header = ["rank", *(column.title for column in board.columns), section.first.metric]
+    header = ["rank", *(column.title for column in columns), section.first.metric]
     header += [*(f"test/{name}" for name in tests), "time", "parameters", "status"]
     rows = []
     for rank, entry in enumerate(section.entries, start=1):
@@ -124,14 +125,17 @@ def _ranking(board: Board, section: Section, table: Table) -> str:
         scores += [_spread(entry.test if entry.test_metric == name else None, several) for name in tests]
         time = duration(entry.seconds.mean) if entry.seconds else ""
         size = amount(run.parameters) if run.parameters is not None else ""
-        rows.append([str(rank), *(column.cell(run) for column in board.columns), *scores, time, size, entry.status])
+        rows.append([str(rank), *(column.cell(run) for column in columns), *scores, time, size, entry.status])
     return table(header, rows)
 
 
-def _notes(section: Section) -> list[str]:
+def _notes(board: Board, section: Section) -> list[str]:
     """What a reader has to know of the table above."""
     best = section.first
-    notes = [f"Best run of rank 1: {best.folder.shown} ({best.value:.4f})"]
+    common = [(column.title, column.cell(best)) for column in section.split_columns(board.columns)[1]]
+    words = ", ".join(f"{title} {cell}" for title, cell in common if cell not in {"", "null", "none"})
+    notes = [f"{'In all of them' if len(section.entries) > 1 else 'Setting'}: {words}"] if words else []
+    notes.append(f"Best run of rank 1: {best.folder.shown} ({best.value:.4f})")
     if any(len(entry.runs) > 1 for entry in section.entries):
         notes.append("Mean ± standard deviation of the runs that differ only in seed or fold (their number).")
     folds = {frozenset(run.config.get("data.fold") for run in entry.runs) for entry in section.entries}

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 from medimg.runs.records import Run
@@ -112,7 +113,7 @@ def _component(name: str, *, whole: bool) -> Callable[[Run], str]:
     def cell(run: Run) -> str:
         target = run.config.get(f"{name}._target_")
         if target is None:
-            return "none"
+            return "none" if run.config else ""
         return str(target) if whole else str(run.config.get(f"{name}.name") or str(target).rpartition(".")[2])
 
     return cell
@@ -120,6 +121,8 @@ def _component(name: str, *, whole: bool) -> Callable[[Run], str]:
 
 def _augmentation(run: Run) -> str:
     """What is switched on; the group has no name of its own."""
+    if not run.config:
+        return ""
     given = {key.removeprefix("augment."): value for key, value in run.config.items() if key.startswith("augment.")}
     return " ".join(f"{name}={shown(value)}" for name, value in given.items() if value) or "none"
 
@@ -128,6 +131,7 @@ def _leaf(key: str) -> Callable[[Run], str]:
     return lambda run: shown(run.config[key]) if key in run.config else ""
 
 
+@cache
 def _is_never(key: str) -> bool:
     return any(key == name or key.startswith(f"{name}.") for name in _NEVER)
 

@@ -84,6 +84,11 @@ class Section:
         """All that are ranked here."""
         return [run for entry in self.entries for run in entry.runs]
 
+    def split_columns(self, columns: Sequence[Column]) -> tuple[list[Column], list[Column]]:
+        """Those that differ between these settings, and those that all of them share."""
+        cells = {column: {column.cell(entry.runs[0]) for entry in self.entries} for column in columns}
+        return [one for one in columns if len(cells[one]) > 1], [one for one in columns if len(cells[one]) == 1]
+
     @property
     def first(self) -> Run:
         """One for what all have in common."""
@@ -103,8 +108,8 @@ class Board:
         firsts = [section.first for section in self.sections]
         reasons = []
         if len({run.images for run in firsts}) > 1:
-            reasons.append("their images")
-        elif len({_data(run) for run in firsts}) > 1:
+            reasons.append("the images")
+        if len({_data(run) for run in firsts}) > len({run.images for run in firsts}):
             reasons.append("how the same images are split")
         for words, values in (
             ("split unit", [str(run.split_unit) for run in firsts]),
@@ -179,7 +184,8 @@ def _entry(group: Sequence[Run], others: Sequence[Run]) -> Entry:
 def _order(entry: Entry) -> tuple[float, float, str]:
     """Best first; ties go to the lower validation loss, then to the name."""
     loss = entry.loss.mean if entry.loss else float("inf")
-    return _signed(entry.score.mean, entry.runs[0].mode), loss, str(entry.runs[0].folder.path)
+    score = round(_signed(entry.score.mean, entry.runs[0].mode), 12)  # equal means differ in their last bits
+    return score, round(loss, 12), str(entry.runs[0].folder.path)
 
 
 def _signed(value: float | None, mode: str) -> float:

@@ -60,7 +60,7 @@ def _refuse_many_devices(config: TrainConfig) -> None:
 
 
 def report(folders: Sequence[RunFolder], study: Path) -> int:
-    """Writes and prints the study's leaderboard, its earlier sweeps included, and what failed; 1 where something did."""
+    """Writes and prints the study's leaderboard, earlier sweeps included, and what failed; 1 where something did."""
     from medimg.reporting.leaderboard import write_leaderboard
 
     failed = [folder for folder in folders if folder.info().get("status") != "completed"]
