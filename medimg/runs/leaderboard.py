@@ -176,7 +176,8 @@ def _entry(group: Sequence[Run], others: Sequence[Run]) -> Entry:
     """The setting that these runs share; its status counts the others, which failed or are not finished, as well."""
     best_first = sorted(group, key=lambda run: (_signed(run.value, run.mode), str(run.folder.path)))
     same = [run for run in others if run.data is None or _key(run) == _key(group[0])]
-    counts = Counter(run.status for run in (*group, *same) if run.status != "repeated")
+    statuses = [run.status for run in group] + sorted(run.status for run in same if run.status != "repeated")
+    counts = Counter(statuses)
     words = [status if len(counts) == 1 else f"{count} {status}" for status, count in counts.items()]
     return Entry(tuple(best_first), ", ".join(words))
 
