@@ -70,7 +70,7 @@ def _numbers(entry: Entry | None, home: Path, lonely: Run | None = None) -> list
     first = runs[0]
     score, loss, test = (entry.score, entry.loss, entry.test) if entry else (None, None, None)
     seconds = entry.seconds.mean if entry and entry.seconds else first.seconds
-    fingerprint = (first.data if first.config.get("data.folds") is None else first.images) or ""
+    fingerprint = (first.data if first.config.get("data.folds") is None else first.images or first.data) or ""
     return [
         len(runs),
         first.metric,
@@ -95,21 +95,11 @@ def _parts(board: Board, table: Table, heading: str = "", note: str = "") -> lis
     for number, section in enumerate(board.sections, start=1):
         prefix = f"{number}. " if len(board.sections) > 1 else ""
         notes = "\n".join(f"{note}{line}" for line in _notes(board, section))
-        parts += [f"{heading}{prefix}{_title(section)}", _ranking(board, section, table), notes]
+        parts += [f"{heading}{prefix}{section.title}: ranked by {section.by}", _ranking(board, section, table), notes]
     if board.unranked:
         parts += [f"{heading}Not ranked", _unranked(board, table)]
     parts += [f"{run.folder.shown} is unreadable: {run.problem}" for run in board.unranked if run.problem]
     return parts or ["No run has a result."]
-
-
-def _title(section: Section) -> str:
-    run = section.first
-    folds = run.config.get("data.folds")
-    name = run.config.get("data.name", "data")
-    better = "higher" if run.mode == "max" else "lower"
-    split = f"split by {run.split_unit or 'unknown unit'}{f', {folds} folds' if folds else ''}"
-    synthetic = " (synthetic images)" if run.synthetic else ""
-    return f"{name}{synthetic}, {split}: ranked by {run.metric}, {better} is better"
 
 
 def _ranking(board: Board, section: Section, table: Table) -> str:

@@ -52,12 +52,9 @@ def _draw(axes: Axes, section: Section, board: Board, prefix: str) -> None:
     axes.grid(axis="x", color="#dddddd")
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    run = section.first
-    better = "higher" if run.mode == "max" else "lower"
-    axes.set_xlabel(f"{run.metric}, {better} is better", fontsize=9, parse_math=False)
+    axes.set_xlabel(section.by, fontsize=9, parse_math=False)
     left_out = len(section.entries) - len(entries)
-    title = f"{prefix}{run.config.get('data.name', 'data')}{' (synthetic images)' if run.synthetic else ''}"
-    title += f", split by {run.split_unit}" + (f"; {left_out} more settings are in the table" if left_out else "")
+    title = f"{prefix}{section.title}" + (f"; {left_out} more settings are in the table" if left_out else "")
     axes.set_title(title, fontsize=10, loc="left", parse_math=False)
 
 

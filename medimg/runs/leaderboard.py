@@ -90,6 +90,20 @@ class Section:
         return [one for one in columns if len(cells[one]) > 1], [one for one in columns if len(cells[one]) == 1]
 
     @property
+    def title(self) -> str:
+        """What was measured on."""
+        run = self.first
+        folds = run.config.get("data.folds")
+        synthetic = " (synthetic images)" if run.synthetic else ""
+        split = f"split by {run.split_unit or 'unknown unit'}{f', {folds} folds' if folds else ''}"
+        return f"{run.config.get('data.name', 'data')}{synthetic}, {split}"
+
+    @property
+    def by(self) -> str:
+        """What it is ranked by."""
+        return f"{self.first.metric}, {'higher' if self.first.mode == 'max' else 'lower'} is better"
+
+    @property
     def first(self) -> Run:
         """One for what all have in common."""
         return self.entries[0].runs[0]
@@ -107,9 +121,13 @@ class Board:
         """What the sections differ in, in words: why they are not ranked together."""
         firsts = [section.first for section in self.sections]
         reasons = []
-        if len({run.images for run in firsts}) > 1:
+        images = {next((run.images for run in section.runs if run.images), None) for section in self.sections}
+        divided = {_data(run) for run in firsts}
+        if len(divided) > 1 and None in images:
+            reasons.append("the images or how they are split")
+        elif len(images) > 1:
             reasons.append("the images")
-        if len({_data(run) for run in firsts}) > len({run.images for run in firsts}):
+        if len(divided) > len(images) and None not in images:
             reasons.append("how the same images are split")
         for words, values in (
             ("split unit", [str(run.split_unit) for run in firsts]),
@@ -169,7 +187,7 @@ def _data(run: Run) -> Hashable:
     """The images and their split. Folds of one division have splits of their own, and count as alike."""
     if run.config.get("data.folds") is None:
         return run.data
-    return run.images, *(run.config.get(f"data.{name}") for name in ("folds", "split_seed", "val_fraction"))
+    return run.images or run.data, *(run.config.get(f"data.{name}") for name in ("folds", "split_seed", "val_fraction"))
 
 
 def _entry(group: Sequence[Run], others: Sequence[Run]) -> Entry:

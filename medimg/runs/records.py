@@ -30,7 +30,7 @@ class Run:
         so_far: the best that was ever measured of it, also where the run did not end.
         loss: `val/loss` of the same epoch as `value`.
         test: the metrics of the test split, where all of it was evaluated.
-        data, images: fingerprints, with the split and without.
+        data, images: fingerprints, with the split and without; older runs have the first alone.
         problem: why it is unreadable.
     """
 
@@ -92,7 +92,7 @@ def _run(folder: RunFolder, info: dict[str, Any]) -> Run:
         parameters=parameters.get("total"),
         trained=parameters.get("trained"),
         data=info.get("data_fingerprint"),
-        images=info.get("images_fingerprint") or info.get("data_fingerprint"),
+        images=info.get("images_fingerprint"),
         split_unit=info.get("split_unit"),
         synthetic=bool(info.get("synthetic")),
         started=str(info.get("started") or ""),

@@ -86,6 +86,15 @@ def test_what_was_not_measured_alike_is_not_ranked_together(
     assert found.apart() == [reason]
 
 
+def test_of_older_runs_it_is_not_known_whether_the_images_differ_or_their_split(tmp_path: Path) -> None:
+    write_run(tmp_path / "old", value=0.5, images_fingerprint=None)
+    write_run(tmp_path / "other", value=0.5, data_fingerprint="e" * 64)
+    assert board(tmp_path).apart() == ["the images or how they are split"]
+    write_run(tmp_path / "new", "seed=1", value=0.5)  # of the same images and split as the old one
+    assert names(board(tmp_path)) == [[["new", "old"]], [["other"]]]
+    assert board(tmp_path).apart() == ["how the same images are split"]
+
+
 def test_runs_of_several_studies_are_ranked_together(tmp_path: Path) -> None:
     write_run(tmp_path / "one" / "a", "name=one", value=0.5)
     write_run(tmp_path / "two" / "b", "name=two", "seed=1", value=0.7)
