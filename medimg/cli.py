@@ -9,6 +9,7 @@ from medimg.errors import Interrupted, MedimgError, RequestError, suggestion
 COMMANDS = {
     "train": "train a model, or sweep over many with -m",
     "resume": "continue an interrupted run, or extend a finished one",
+    "leaderboard": "rank runs by validation, with mean and spread over seeds and folds",
 }
 
 USAGE = """medimg: experiments in medical image classification. Not for clinical use.
@@ -25,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code: 0 done, 1 failed, 2 wrong request, 128 + signal interrupted."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not arguments or arguments[0] in {"-h", "--help", "help"}:
-        print(USAGE.format(commands="\n".join(f"  {name:10} {does}" for name, does in COMMANDS.items())))
+        print(USAGE.format(commands="\n".join(f"  {name:11} {does}" for name, does in COMMANDS.items())))
         return 0
     if arguments[0] == "--version":
         from importlib.metadata import version

@@ -153,6 +153,7 @@ def test_mistakes_are_answered_before_torch_is_loaded(tmp_path: Path) -> None:
         ["train", "-m", "seed=0,x"],
         ["train", "--help"],
         ["resume", "run=latest"],
+        ["leaderboard", "dir=nowhere"],
     ]
     program = (
         "import sys\n"
@@ -163,7 +164,7 @@ def test_mistakes_are_answered_before_torch_is_loaded(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=True
     )
-    assert done.stderr.splitlines()[-2:] == ["[2, 2, 2, 2, 2, 0, 2]", "[]"]
+    assert done.stderr.splitlines()[-2:] == ["[2, 2, 2, 2, 2, 0, 2, 2]", "[]"]
 
 
 def environment() -> dict[str, str]:

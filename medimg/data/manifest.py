@@ -8,6 +8,7 @@ import posixpath
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -89,7 +90,16 @@ class Manifest:
         It does not depend on the root folder, the machine or the order of the source.
         Raises RequestError where an image has vanished.
         """
-        digest = hashlib.sha256()
+        return self._fingerprints[0]
+
+    def images_fingerprint(self) -> str:
+        """The same without the split: folds and other splits of the same images share it."""
+        return self._fingerprints[1]
+
+    @cached_property
+    def _fingerprints(self) -> tuple[str, str]:
+        """With the split and without; each file is read once for both."""
+        with_split, without = hashlib.sha256(), hashlib.sha256()
         for record in self.records:
             file = self.file(record)
             try:
@@ -99,9 +109,10 @@ class Manifest:
                     sample = stream.read(_SAMPLE)
             except OSError as error:
                 raise RequestError(f"{file}: the image cannot be read ({error.strerror}).") from error
-            line = json.dumps([record.path, record.label, record.split, record.patient_id, size])
-            digest.update(line.encode() + b"\n" + sample)
-        return digest.hexdigest()
+            for digest, split in ((with_split, [record.split]), (without, [])):
+                line = json.dumps([record.path, record.label, *split, record.patient_id, size])
+                digest.update(line.encode() + b"\n" + sample)
+        return with_split.hexdigest(), without.hexdigest()
 
 
 class Row(NamedTuple):

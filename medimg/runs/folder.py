@@ -11,6 +11,7 @@ import yaml
 from medimg.errors import RequestError
 from medimg.files import write_json, write_text
 
+_SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster, where PyYAML has it
 _WRITTEN = ("config.yaml", "results.json", "metrics.csv", "manifest.csv", "checkpoints", "predictions", "tensorboard")
 
 
@@ -129,7 +130,7 @@ class RunFolder:
             RequestError: it is missing or not YAML.
         """
         try:
-            content = yaml.safe_load(self.config_file.read_text(encoding="utf-8"))
+            content = yaml.load(self.config_file.read_text(encoding="utf-8"), Loader=_SAFE_LOADER)  # noqa: S506
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise RequestError(f"{self.config_file} cannot be read: {error}") from None
         if not isinstance(content, dict):

@@ -163,6 +163,7 @@ def _record_data(folder: RunFolder, manifest: Manifest, *, may_change: bool) -> 
         synthetic=manifest.synthetic,
         counts=manifest.counts(),
         data_fingerprint=fingerprint,
+        images_fingerprint=manifest.images_fingerprint(),
     )
 
 

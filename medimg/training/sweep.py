@@ -14,7 +14,7 @@ from medimg.config.quoting import quote
 from medimg.config.training import TrainConfig
 from medimg.errors import RequestError
 from medimg.runs import RunFolder
-from medimg.runs.summary import summary
+from medimg.runs.records import find_runs
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ def sweep(hydra: Hydra, overrides: Sequence[str], check: Check, job: Job) -> int
         folders = [RunFolder(study / job_folder(one)) for one in planned]
     # one folder for all jobs: in those that sweep over models, `name` would be another in each
     hydra.multirun("train", job, [*overrides, quote("hydra.sweep.dir", str(study))])
-    return report(folders)
+    return report(folders, study)
 
 
 def _refuse_many_devices(config: TrainConfig) -> None:
@@ -59,10 +59,12 @@ def _refuse_many_devices(config: TrainConfig) -> None:
         )
 
 
-def report(folders: Sequence[RunFolder]) -> int:
-    """Prints the table of a sweep's runs and what failed; 1 where something did."""
+def report(folders: Sequence[RunFolder], study: Path) -> int:
+    """Writes and prints the study's leaderboard, earlier sweeps included, and what failed; 1 where something did."""
+    from medimg.reporting.leaderboard import write_leaderboard
+
     failed = [folder for folder in folders if folder.info().get("status") != "completed"]
-    print(summary(folders))  # noqa: T201 - the result of the command
+    print(write_leaderboard([*folders, *find_runs([study])], study))  # noqa: T201 - the result of the command
     for folder in failed:
         log.error("failed: %s (%s)", folder.shown, folder.error_file.name)
     return 1 if failed else 0

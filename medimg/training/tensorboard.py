@@ -120,8 +120,9 @@ def log_hparams(trainer: L.Trainer, config: TrainConfig, scores: dict[str, float
     """Lets TensorBoard's HPARAMS compare runs: their settings beside their best validation scores."""
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
-            averages = {f"val_best/{name}": score for name, score in scores.items() if "/" not in name}
-            logger.log_hyperparams(_hparams(config), averages)
+            monitored = config.monitor.metric.removeprefix("val/")  # a class's own score, where that is monitored
+            shown = {name: score for name, score in scores.items() if "/" not in name or name == monitored}
+            logger.log_hyperparams(_hparams(config), {f"val_best/{name}": score for name, score in shown.items()})
             logger.save()
 
 

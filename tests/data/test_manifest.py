@@ -1,6 +1,7 @@
 import hashlib
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,29 @@ def test_fingerprint_is_the_hash_of_its_definition(tmp_path: Path) -> None:
     ]
     expected = hashlib.sha256("".join(lines).encode()).hexdigest()
     assert small(tmp_path).fingerprint() == expected
+
+
+def test_the_fingerprint_of_the_images_is_the_same_without_the_split(tmp_path: Path) -> None:
+    lines = ['["a/1.png", "a", "p1", 1]\n1', '["a/3.png", "a", null, 3]\n33', '["b/2.png", "b", "p2", 2]\n2']
+    expected = hashlib.sha256("".join(lines).encode()).hexdigest()
+    manifest = small(tmp_path)
+    assert manifest.images_fingerprint() == expected
+    other = Manifest(tmp_path, tuple(replace(record, split="train") for record in manifest.records))
+    assert other.images_fingerprint() == expected
+    assert other.fingerprint() != manifest.fingerprint()
+
+
+def test_both_fingerprints_read_each_file_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest, opened, open_file = small(tmp_path), [], Path.open
+
+    def counted(file: Path, *arguments: str) -> object:
+        opened.append(file.name)
+        return open_file(file, *arguments)
+
+    monkeypatch.setattr(Path, "open", counted)
+    manifest.fingerprint()
+    manifest.images_fingerprint()
+    assert opened == ["1.png", "3.png", "2.png"]
 
 
 def test_fingerprint_ignores_root_and_order_and_sees_all_else(tmp_path: Path) -> None:

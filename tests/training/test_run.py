@@ -50,7 +50,7 @@ def test_run_json_says_what_the_run_is(tiny_run: Run) -> None:
     assert info["seconds"] > 0
     assert info["device"] == "cpu"
     assert info["versions"]["torch"] == torch.__version__.partition("+")[0]
-    assert len(info["data_fingerprint"]) == 64
+    assert len(info["data_fingerprint"]) == len(info["images_fingerprint"]) == 64
     assert set(info["class_weights"]) == {"normal", "covid"}
 
 

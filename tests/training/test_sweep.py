@@ -87,14 +87,20 @@ def test_a_job_that_fails_does_not_end_the_sweep_and_is_tried_again(sweep: Calla
     assert "not finite" in (failed / "error.txt").read_text()
     assert "Traceback" not in first.said
 
-    (header,) = (line for line in first.said.splitlines() if line.startswith("run "))
-    assert header.split()[:2] == ["run", "status"]
-    assert len(re.findall(r"^\S*lr-\S+ +completed ", first.said, re.MULTILINE)) == 2
-    assert len(re.findall(r"^\S*lr-\S+ +failed ", first.said, re.MULTILINE)) == 1
+    assert sorted(re.findall(r"^[12] +(0\.0[12]) .* completed$", first.said, re.MULTILINE)) == ["0.01", "0.02"]
+    assert len(re.findall(r"^failed +1e\+30 .*lr-1e30", first.said, re.MULTILINE)) == 1
+    with (first.study / "leaderboard.csv").open(newline="") as stream:
+        ranked = {row["optimizer.lr"]: row for row in csv.DictReader(stream)}
+    assert {lr: row["status"] for lr, row in ranked.items()} == {
+        "0.01": "completed",
+        "0.02": "completed",
+        "1e+30": "failed",
+    }
     for shown in ("lr-0.01", "lr-0.02"):
         results = json.loads((first.job(shown) / "results.json").read_text())
         assert "test" not in results  # the jobs of a sweep are chosen among, so none of them looks
         assert not (first.job(shown) / "predictions/test.csv").exists()
+        assert float(ranked[shown.removeprefix("lr-")]["mean"]) == results["val"]["f1_macro"]
         assert f"{results['val']['f1_macro']:.4f}" in first.said
 
     assert all(

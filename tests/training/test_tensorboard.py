@@ -17,6 +17,7 @@ from tiny_training import configured, fit
 from medimg.config import MonitorConfig, TrainConfig
 from medimg.reporting.figures import confusion_matrix_figure
 from medimg.runs import RunFolder
+from medimg.runs.leaderboard import leaderboard
 from medimg.training.tensorboard import TensorBoardFigures
 
 Run = tuple[RunFolder, TrainConfig]
@@ -111,6 +112,14 @@ def test_hparams_compare_runs_by_their_best_scores(events: EventAccumulator, tin
     for name in ("f1_macro", "accuracy"):
         assert events.Scalars(f"val_best/{name}")[-1].value == pytest.approx(results["val"][name])
     assert not any("test" in tag for tag in events.Tags()["scalars"])
+
+
+def test_hparams_show_the_number_of_the_leaderboard(events: EventAccumulator, tiny_run: Run) -> None:
+    (section,) = leaderboard([tiny_run[0]]).sections
+    (entry,) = section.entries
+    metric = tiny_run[1].monitor.metric
+    shown = [event.value for event in events.Scalars(metric.replace("val/", "val_best/"))]
+    assert shown == [pytest.approx(entry.score.mean, rel=1e-6)]  # TensorBoard keeps 32 bits
 
 
 TENSORBOARD: dict[str, Any] = {

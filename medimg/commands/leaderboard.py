@@ -1,0 +1,83 @@
+"""`medimg leaderboard dir=DIR`: the runs below a folder, ranked by validation."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from medimg.commands.options import overrides_only
+from medimg.errors import RequestError, suggestion
+from medimg.runs import RunFolder
+from medimg.runs.records import find_runs
+
+KEYS = ("dir", "output")
+
+USAGE = """medimg leaderboard: ranks runs by validation, with mean and spread over seeds and folds.
+
+  medimg leaderboard
+  medimg leaderboard dir=runs/STUDY
+  medimg leaderboard dir=[runs/STUDY,runs/OTHER] output=tables
+
+  dir                a folder with runs at any depth, or several (runs)
+  output             where leaderboard.csv, .md and .png go (dir; the working directory where dir is several)
+"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Finds the runs, writes the leaderboard and prints it."""
+    overrides = overrides_only("leaderboard", arguments)
+    if overrides is None:
+        print(USAGE)
+        return 0
+    given = _given(overrides)
+    folders = [Path(folder).expanduser() for folder in given.get("dir", ["runs"])]
+    output = Path(given["output"][0]).expanduser() if "output" in given else folders[0] if len(folders) == 1 else Path()
+
+    from medimg.reporting.leaderboard import write_leaderboard
+
+    runs = [run for folder in folders for run in _runs(folder)]
+    print(write_leaderboard(runs, output))
+    files = [output / f"leaderboard.{kind}" for kind in ("csv", "md", "png")]
+    print(f"\nWritten: {', '.join(str(file) for file in files if file.is_file())}")
+    return 0
+
+
+def _runs(folder: Path) -> list[RunFolder]:
+    if not folder.is_dir():
+        raise RequestError(f"dir={folder}: there is no such folder\n  looked in {Path.cwd()}")
+    found = find_runs([folder])
+    if not found:
+        raise RequestError(f"dir={folder}: there is no run below it; a run folder has a run.json")
+    return found
+
+
+def _given(overrides: Sequence[str]) -> dict[str, list[str]]:
+    """The values of each key, as a list of paths."""
+    from medimg.config.compose import parse
+    from medimg.config.quoting import quoted
+
+    lists = [line for line in overrides if line.startswith("dir=[")]
+    given = {"dir": [path for line in lists for path in _listed(line)]} if lists else {}
+    for override in parse(quoted([line for line in overrides if line not in lists], text=KEYS)):
+        key = override.key_or_group
+        if key not in KEYS:
+            raise RequestError(f"leaderboard has no key {key!r}. {suggestion(key, KEYS)}\n  keys: {', '.join(KEYS)}")
+        if override.is_sweep_override():
+            raise RequestError(f"{override.input_line}: leaderboard takes one value, or several folders as dir=[a,b]")
+        given[key] = [str(override.value() or "")]
+    for key, paths in given.items():
+        if not paths or not all(paths):
+            raise RequestError(f"{key}= names no folder\n  dir=runs/STUDY, or several: dir=[runs/STUDY,runs/OTHER]")
+    return given
+
+
+def _listed(line: str) -> list[str]:
+    """The paths of `dir=[a,b]`. Without quotes they are taken as they stand: 2024_01 is a folder and no number."""
+    inside = line.removeprefix("dir=[").removesuffix("]")
+    if not line.endswith("]"):
+        raise RequestError(f"{line}: the list has no end\n  dir=[runs/STUDY,runs/OTHER]")
+    if '"' not in inside and "'" not in inside:
+        return [path.strip() for path in inside.split(",")]
+    from medimg.config.compose import parse
+
+    value: Any = parse([line])[0].value()
+    return [str(path) for path in value]

@@ -1,0 +1,192 @@
+"""What a run folder says of its run, read once into a record that tables are made of; imports nothing heavy."""
+
+import csv
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from medimg.config.check import as_dict, check
+from medimg.config.training import MonitorConfig
+from medimg.errors import RequestError
+from medimg.runs.folder import RunFolder
+
+_WHOLE = ("data.class_aliases", "loss.class_weights")  # their keys are the user's, so they are values and no groups
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as its folder tells it.
+
+    Attributes:
+        folder: of the run.
+        status: as in run.json; `pruned` where a search ended it early, `partial` where not all of validation was
+            evaluated, `not started` where there is no run.json, `unreadable` where the folder is damaged.
+        config: by dotted key, such as `optimizer.lr`.
+        value: the monitored metric of the best epoch, of a run that ended; None where there is none.
+        so_far: the best that was ever measured of it, also where the run did not end.
+        loss: `val/loss` of the same epoch as `value`.
+        test: the metrics of the test split, where all of it was evaluated.
+        data, images: fingerprints, with the split and without; older runs have the first alone.
+        problem: why it is unreadable.
+    """
+
+    folder: RunFolder
+    status: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+    metric: str = MonitorConfig().metric
+    mode: str = MonitorConfig().mode
+    value: float | None = None
+    so_far: float | None = None
+    loss: float | None = None
+    test: Mapping[str, float] = field(default_factory=dict)
+    seconds: float | None = None
+    parameters: int | None = None
+    trained: int | None = None
+    data: str | None = None
+    images: str | None = None
+    split_unit: str | None = None
+    synthetic: bool = False
+    started: str = ""
+    problem: str | None = None
+
+
+def find_runs(folders: Iterable[Path]) -> list[RunFolder]:
+    """The runs below these folders, each once, in the order of their paths; a run folder itself counts too."""
+    found = set()
+    for folder in folders:
+        for path, below, files in os.walk(folder.resolve()):
+            if "run.json" in files:
+                found.add(Path(path))
+                below.clear()
+    return [RunFolder(path) for path in sorted(found)]
+
+
+def read_run(folder: RunFolder) -> Run:
+    """The record of a run; one that says `unreadable`, and why, where its folder is damaged."""
+    try:
+        if not folder.run_file.is_file():
+            return Run(folder, "not started")
+        return _run(folder, folder.info())
+    except (RequestError, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        reason = str(error) if isinstance(error, RequestError) else f"{type(error).__name__}: {error}"
+        return Run(folder, "unreadable", problem=" ".join(reason.split()))
+
+
+def _run(folder: RunFolder, info: dict[str, Any]) -> Run:
+    raw = folder.read_config()
+    monitor = info.get("monitor") or raw.get("monitor") or {}
+    metric, mode = monitor.get("metric", Run.metric), monitor.get("mode", Run.mode)
+    parameters = info.get("parameters") or {}
+    results = _results(folder) if info.get("status") == "completed" else {}
+    return Run(
+        folder=folder,
+        status=_status(info, results),
+        config=_settings(raw, info),
+        metric=metric,
+        mode=mode,
+        seconds=_number(info.get("seconds")),
+        parameters=parameters.get("total"),
+        trained=parameters.get("trained"),
+        data=info.get("data_fingerprint"),
+        images=info.get("images_fingerprint"),
+        split_unit=info.get("split_unit"),
+        synthetic=bool(info.get("synthetic")),
+        started=str(info.get("started") or ""),
+        **_scores(results, _epochs(folder, metric), metric, mode, ended=info.get("status") == "completed"),
+    )
+
+
+def _status(info: Mapping[str, Any], results: Mapping[str, Any]) -> str:
+    status = str(info.get("status", "not started"))
+    if status != "completed":
+        return status
+    return "pruned" if info.get("pruned") else "partial" if "val" in results.get("partial", {}) else status
+
+
+_Epoch = tuple[int, float | None, float | None]
+
+
+def _scores(
+    results: Mapping[str, Any], epochs: Sequence[_Epoch], metric: str, mode: str, *, ended: bool
+) -> dict[str, Any]:
+    """The scores of a run: from results.json where there is one, and from the epoch table for what that leaves out."""
+    best = max(epochs, key=lambda epoch: _goodness(epoch, mode), default=None)
+    if "best_epoch" in results:
+        best = next((epoch for epoch in epochs if epoch[0] == results["best_epoch"]), None)
+    value = _number(results.get("val", {}).get(metric.partition("/")[2]))
+    if value is None and best and ended:
+        value = best[1]
+    measured = [epoch[1] for epoch in epochs if epoch[1] is not None]
+    test = results.get("test", {}) if "test" not in results.get("partial", {}) else {}
+    return {
+        "value": value,
+        "so_far": (max if mode == "max" else min)(measured, default=value),
+        "loss": best[2] if best else None,
+        "test": {name: score for name, score in test.items() if _number(score) is not None},
+    }
+
+
+def _results(folder: RunFolder) -> dict[str, Any]:
+    if not folder.results_file.is_file():
+        return {}
+    content: dict[str, Any] = json.loads(folder.results_file.read_text(encoding="utf-8"))
+    return content
+
+
+def _epochs(folder: RunFolder, metric: str) -> list[_Epoch]:
+    """Epoch, monitored metric and validation loss of each row of the epoch table."""
+    if not folder.metrics_file.is_file():
+        return []
+    with folder.metrics_file.open(encoding="utf-8", newline="") as stream:
+        header, *rows = list(csv.reader(stream)) or [[]]
+    places = [header.index(name) if name in header else None for name in ("epoch", metric, "val/loss")]
+    found = []
+    for row in rows:
+        epoch, value, loss = (_number(row[place]) if place is not None else None for place in places)
+        found.append((int(epoch or 0), value, loss))
+    return found
+
+
+def _goodness(row: _Epoch, mode: str) -> tuple[float, float]:
+    """More is better; a tie goes to the lower loss, as in the selection of the best epoch."""
+    _, value, loss = row
+    signed = -math.inf if value is None else value if mode == "max" else -value
+    return signed, -math.inf if loss is None else -loss
+
+
+def _settings(raw: Mapping[str, Any], info: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration by dotted key.
+
+    Keys that are younger than the run have their defaults, so that runs of several versions are comparable. What
+    cannot be checked, as an older version's keys, is taken as it is. Nothing of it is ever built.
+    """
+    try:
+        whole = as_dict(check(raw, raw.get("allow")))
+    except RequestError:
+        whole = dict(raw)
+    flat = dict(_flat(whole))
+    if "positive_class" in info:
+        flat["data.positive_class"] = info["positive_class"]  # as it was found, whether or not it was asked for
+    devices = flat.get("trainer.devices")
+    return flat | ({"trainer.devices": len(devices)} if isinstance(devices, list | tuple) else {})
+
+
+def _flat(node: Mapping[str, Any], under: str = "") -> Iterable[tuple[str, Any]]:
+    for name, value in node.items():
+        key = f"{under}{name}"
+        if isinstance(value, Mapping) and value and key not in _WHOLE:
+            yield from _flat(value, f"{key}.")
+        else:
+            yield key, value
+
+
+def _number(value: Any) -> float | None:
+    """A finite number, or None: a score that is not defined, an empty cell."""
+    if value is None or value == "":
+        return None
+    number = float(value)
+    return number if math.isfinite(number) else None
