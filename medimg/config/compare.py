@@ -31,15 +31,17 @@ FREE = (
     "trainer.max_time",
     "trainer.profiler",
 )
+_WHOLE = ("data.class_aliases", "loss.class_weights")  # their keys are the user's: each is one value
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """The values of a configuration in plain containers by dotted key."""
     for name, value in config.items():
-        if isinstance(value, Mapping) and value:
-            yield from flatten(value, f"{prefix}{name}.")
+        key = f"{prefix}{name}"
+        if isinstance(value, Mapping) and value and key not in _WHOLE:
+            yield from flatten(value, f"{key}.")
         else:
-            yield f"{prefix}{name}", value
+            yield key, value
 
 
 def differences(

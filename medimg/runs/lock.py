@@ -51,6 +51,16 @@ def is_locked(folder: Path) -> bool:
         return False
 
 
+def is_abandoned(folder: Path) -> bool:
+    """Whether a process of this machine has been writing the run and is gone."""
+    try:
+        with (folder / NAME).open(encoding="utf-8") as stream:
+            here = _owner(stream).endswith(f" on {socket.gethostname()}")
+    except OSError:
+        return False
+    return here and not is_locked(folder)
+
+
 def _take(stream: IO[str]) -> bool:
     if fcntl is None:
         return True

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from medimg.config.check import as_dict, check
+from medimg.config.compare import flatten
 from medimg.config.training import MonitorConfig
 from medimg.errors import RequestError
 from medimg.runs.folder import RunFolder
-
-_WHOLE = ("data.class_aliases", "loss.class_weights")  # their keys are the user's, so they are values and no groups
+from medimg.runs.lock import is_abandoned
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,9 @@ class Run:
 
     Attributes:
         folder: of the run.
-        status: as in run.json; `pruned` where a search ended it early, `partial` where not all of validation was
-            evaluated, `not started` where there is no run.json, `unreadable` where the folder is damaged.
+        status: as in run.json; `killed` where the process that was writing it is gone, `pruned` where a search ended
+            it early, `partial` where not all of validation was evaluated, `not started` where there is no run.json,
+            `unreadable` where the folder is damaged.
         config: by dotted key, such as `optimizer.lr`.
         value: the monitored metric of the best epoch, of a run that ended; None where there is none.
         so_far: the best that was ever measured of it, also where the run did not end.
@@ -84,7 +85,7 @@ def _run(folder: RunFolder, info: dict[str, Any]) -> Run:
     results = _results(folder) if info.get("status") == "completed" else {}
     return Run(
         folder=folder,
-        status=_status(info, results),
+        status=_status(folder, info, results),
         config=_settings(raw, info),
         metric=metric,
         mode=mode,
@@ -100,8 +101,10 @@ def _run(folder: RunFolder, info: dict[str, Any]) -> Run:
     )
 
 
-def _status(info: Mapping[str, Any], results: Mapping[str, Any]) -> str:
+def _status(folder: RunFolder, info: Mapping[str, Any], results: Mapping[str, Any]) -> str:
     status = str(info.get("status", "not started"))
+    if status == "running" and is_abandoned(folder.path):
+        return "killed"
     if status != "completed":
         return status
     return "pruned" if info.get("pruned") else "partial" if "val" in results.get("partial", {}) else status
@@ -168,20 +171,11 @@ def _settings(raw: Mapping[str, Any], info: Mapping[str, Any]) -> dict[str, Any]
         whole = as_dict(check(raw, raw.get("allow")))
     except RequestError:
         whole = dict(raw)
-    flat = dict(_flat(whole))
+    flat = dict(flatten(whole))
     if "positive_class" in info:
         flat["data.positive_class"] = info["positive_class"]  # as it was found, whether or not it was asked for
     devices = flat.get("trainer.devices")
     return flat | ({"trainer.devices": len(devices)} if isinstance(devices, list | tuple) else {})
-
-
-def _flat(node: Mapping[str, Any], under: str = "") -> Iterable[tuple[str, Any]]:
-    for name, value in node.items():
-        key = f"{under}{name}"
-        if isinstance(value, Mapping) and value and key not in _WHOLE:
-            yield from _flat(value, f"{key}.")
-        else:
-            yield key, value
 
 
 def _number(value: Any) -> float | None:

@@ -161,7 +161,10 @@ class Experiment:
         for split in present:  # one by one: what is bad in test costs nothing of validation
             predictions |= predict(self.trainer, self.classifier, self.data, [split])
             results = write_evaluation(self.folder, predictions, self.manifest, int(best["epoch"]))
-        log_hparams(self.trainer, self.config, results.get("val", {}))
+        if "val" in results and "val" not in results.get("partial", {}):
+            (table,) = callbacks_of(self.trainer, EpochTable)
+            loss = table.rows.get(results["best_epoch"], {}).get("val/loss")
+            log_hparams(self.trainer, self.config, results["val"] | ({} if loss is None else {"loss": loss}))
         return results
 
     def _check_start(self, checkpoint: Path, force: Collection[str]) -> Position:

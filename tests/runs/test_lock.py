@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from medimg.errors import RequestError
-from medimg.runs.lock import is_locked, locked
+from medimg.runs.lock import is_abandoned, is_locked, locked
 
 fork = multiprocessing.get_context("fork")
 
@@ -36,9 +36,11 @@ def test_another_process_is_kept_out_until_the_owner_dies(tmp_path: Path) -> Non
         locked(tmp_path / "run"),
     ):
         pass
+    assert not is_abandoned(tmp_path / "run")
     owner.kill()
     owner.join()
     assert not is_locked(tmp_path / "run")
+    assert is_abandoned(tmp_path / "run")
     with locked(tmp_path / "run"):
         pass
 
@@ -61,3 +63,4 @@ def test_an_orphaned_worker_does_not_hold_it(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_not_there_is_not_locked(tmp_path: Path) -> None:
     assert not is_locked(tmp_path / "none")
+    assert not is_abandoned(tmp_path / "none")
