@@ -7,39 +7,38 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch.utils.data import DataLoader, Dataset
+from conftest import tiny_overrides
 
+from medimg.config.compose import load
+from medimg.data.dataset import ImageDataset
 from medimg.errors import MedimgError, RequestError
 from medimg.runs import RunFolder
 from medimg.training.failures import leave_word, take_word, told
+from medimg.training.job import run_job
 
 
-class Dying(Dataset[int]):
-    """Its worker is killed at the third item, as by the kernel when memory runs out."""
+def test_a_worker_that_dies_is_reported_as_what_it_is(
+    tmp_path: Path, session_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by the kernel when memory runs out; in a process of its own, as torch raises in a signal handler."""
 
-    def __len__(self) -> int:
-        return 8
+    def die(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
 
-    def __getitem__(self, number: int) -> int:
-        if number == 3:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return number
-
-
-def test_a_worker_that_dies_is_reported_as_what_it_is(tmp_path: Path) -> None:
-    """In a process of its own: torch's handler raises at any later moment, too."""
-    said = tmp_path / "said"
+    monkeypatch.setattr(ImageDataset, "__getitem__", die)
+    config = load([*tiny_overrides(tmp_path, session_cache), "data.num_workers=1"])
+    folder = RunFolder(tmp_path / "run")
     child = os.fork()
     if child == 0:
         try:
-            list(DataLoader(Dying(), num_workers=1))
-        except RuntimeError as error:
-            said.write_text(str(told(error, RunFolder(tmp_path))))
+            run_job(config, folder, in_sweep=False)
         finally:
             os._exit(0)
     os.waitpid(child, 0)
-    assert "a process that loads images" in said.read_text()
-    assert "data.num_workers" in said.read_text()
+    assert folder.info()["status"] == "failed"
+    said = folder.error_file.read_text()
+    assert said.startswith("a process that loads images")
+    assert "data.num_workers" in said
 
 
 @pytest.mark.parametrize(
