@@ -116,4 +116,5 @@ def without_sweep(overrides: Sequence[str]) -> list[str]:
 def parse(overrides: Sequence[str]) -> list[Override]:
     """Hydra's reading of the overrides."""
     with explained(overrides):
-        return OverridesParser.create().parse_overrides(list(overrides))
+        session = GlobalHydra.instance().hydra  # knows the choices of a group, for model=glob(resnet*)
+        return OverridesParser.create(session.config_loader if session else None).parse_overrides(list(overrides))

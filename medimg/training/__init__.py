@@ -4,12 +4,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from medimg.training.checkpoint_callbacks import checkpoints
+    from medimg.training.pruning import Pruning
     from medimg.training.run import train
     from medimg.training.tensorboard import TensorBoardFigures
 
-__all__ = ["TensorBoardFigures", "checkpoints", "train"]
+__all__ = ["Pruning", "TensorBoardFigures", "checkpoints", "train"]
 
-_HOMES = {"checkpoints": "checkpoint_callbacks", "train": "run", "TensorBoardFigures": "tensorboard"}
+_HOMES = {
+    "checkpoints": "checkpoint_callbacks",
+    "train": "run",
+    "Pruning": "pruning",
+    "TensorBoardFigures": "tensorboard",
+}
 
 
 def __getattr__(name: str) -> Any:

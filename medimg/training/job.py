@@ -72,7 +72,7 @@ def _is_done(config: TrainConfig, folder: RunFolder) -> bool:
     epochs = recorded.trainer.max_epochs
     same_length = msgspec.structs.replace(config.trainer, max_epochs=epochs)
     there, here = as_dict(recorded), as_dict(msgspec.structs.replace(config, trainer=same_length))
-    differing = [name for name in here if here[name] != there[name] and name not in {"allow", "paths"}]
+    differing = [name for name in here if here[name] != there[name] and name not in {"allow", "paths", "sweep"}]
     if differing:
         raise RequestError(
             f"{folder.shown} holds a run with other settings in {', '.join(differing)}\n"

@@ -16,6 +16,7 @@ from medimg.config import (
     EarlyStoppingConfig,
     FiguresConfig,
     MonitorConfig,
+    PruningConfig,
     TensorBoardConfig,
     TrainConfig,
     TrainerConfig,
@@ -125,6 +126,10 @@ def _callbacks(config: TrainConfig, folder: RunFolder, monitor: MonitorConfig | 
             if monitor is None:
                 raise RequestError(f"callbacks.{name} needs a validation split\n  data.val_fraction=0.2 cuts one off")
             callbacks.append(build(node, monitor=monitor.metric, mode=monitor.mode))
+        elif isinstance(node, PruningConfig):
+            if monitor is None:
+                raise RequestError(f"callbacks.{name} needs a validation split\n  data.val_fraction=0.2 cuts one off")
+            callbacks.append(build(node, folder=folder, monitor=monitor))
         elif isinstance(node, FiguresConfig):
             callbacks.append(build(node, monitor=config.monitor))
         else:
