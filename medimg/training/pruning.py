@@ -8,6 +8,7 @@ import lightning as L
 from lightning.pytorch.callbacks import Callback
 
 from medimg.config import MonitorConfig
+from medimg.errors import RequestError
 from medimg.runs import RunFolder
 from medimg.training.search_storage import DATABASE, FOLDER, STUDY, open_storage
 
@@ -41,7 +42,10 @@ class Pruning(Callback):
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Finds the trial; a run that was pruned, and then killed before its evaluation, is not trained on."""
         if trainer.is_global_zero:
-            self._find()
+            try:
+                self._find()
+            except RequestError as error:  # a run can be taken up where Optuna is not installed
+                log.warning("the run is not pruned: %s", error)
         pruned = self._trial is not None and bool(self.folder.info().get("pruned"))
         if trainer.is_global_zero and self._trial is None and self.folder.info().get("pruned"):
             self.folder.update(pruned=False)  # taken up by hand, to be trained to its end

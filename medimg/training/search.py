@@ -16,7 +16,7 @@ from medimg.config import SearchConfig, TrainConfig
 from medimg.config.check import as_dict
 from medimg.config.names import job_folder
 from medimg.config.wording import explain
-from medimg.errors import RequestError
+from medimg.errors import RequestError, suggestion
 from medimg.randomness import derive_seed
 from medimg.runs import RunFolder
 from medimg.training.search_space import Space, plain, read_space
@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 Launch = Callable[[Sequence[Sequence[str]], int], Sequence[JobReturn]]
 Check = Callable[[Sequence[str]], TrainConfig]
 
+SAMPLERS = ("tpe", "random")
 _SHARED = "shared"  # the overrides that all trials share, kept with the study
 # what may be another at each start of the same search
 _MAY_CHANGE = ("sweep.", "data.num_workers", "trainer.enable_progress_bar", "paths.")
@@ -59,11 +60,7 @@ def search(settings: Mapping[str, Any], overrides: Sequence[str], folder: str, l
         RequestError: the settings, the space or a part of it is wrong, or the study in the folder is of another search.
     """
     need_optuna()
-    plain = {name: value for name, value in settings.items() if name != "_target_"}
-    try:
-        config = msgspec.convert(plain, SearchConfig)
-    except msgspec.ValidationError as error:
-        raise RequestError(explain(str(error), plain, "hydra.sweeper")) from None
+    config = _settings(settings)
     space = read_space(config.params, overrides)
     shared = _check_edges(space, check)
     with alone(Path(folder)):
@@ -77,19 +74,30 @@ def search(settings: Mapping[str, Any], overrides: Sequence[str], folder: str, l
     return study
 
 
+def _settings(given: Mapping[str, Any]) -> SearchConfig:
+    plain = {name: value for name, value in given.items() if name != "_target_"}
+    sampler = plain.get("sampler")
+    if sampler not in SAMPLERS:
+        raise RequestError(
+            f"hydra.sweeper.sampler={sampler}: no such sampler. {suggestion(str(sampler), SAMPLERS)}\n"
+            f"  samplers: {', '.join(SAMPLERS)}"
+        )
+    try:
+        return msgspec.convert(plain, SearchConfig)
+    except msgspec.ValidationError as error:
+        raise RequestError(explain(str(error), plain, "hydra.sweeper")) from None
+
+
 def _check_edges(space: Space, check: Check) -> TrainConfig:
     """The configuration of a trial, once every choice and both ends of every interval have been checked."""
-    config: TrainConfig | None = None
+    configs = []
     for overrides in space.edges():
         try:
-            config = config or check(overrides)
-            check(overrides)
+            configs.append(check(overrides))
         except RequestError as error:
-            tried = overrides[len(space.shared) :]
-            raise RequestError(f"a trial with {' '.join(tried)} could not run: {error}") from None
-    if config is None:
-        raise RuntimeError("a space has at least one corner")
-    return config
+            tried = " ".join(overrides[len(space.shared) :])
+            raise RequestError(f"{error}\n  in a trial with {tried}") from None
+    return configs[0]
 
 
 @dataclass(frozen=True)
@@ -186,7 +194,7 @@ class Search:
         if self.settings.sampler == "random":
             return RandomSampler(seed=seed)
         startup = self.settings.startup_trials
-        return TPESampler(n_startup_trials=startup, seed=seed, multivariate=True, warn_independent_sampling=False)
+        return TPESampler(n_startup_trials=startup, seed=seed)
 
     def _settle(self, trial: Trial, outcome: JobReturn) -> bool:
         """Tells the study what became of a trial; returns whether it failed."""
