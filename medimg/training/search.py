@@ -159,8 +159,10 @@ class Search:
             if waiting:
                 left = waiting.pop(0)
                 trial = Trial(left.number, left.user_attrs[OVERRIDES], left.user_attrs[FOLDER])
+            elif (asked := self._ask()) is None:
+                continue
             else:
-                trial = self._ask()
+                trial = asked
             try:
                 self.check(trial.overrides)
             except RequestError as error:
@@ -178,15 +180,28 @@ class Search:
         """All trials but those whose making was cut off by a kill; they count for nothing."""
         return [trial for trial in self.study.get_trials(deepcopy=False) if FOLDER in trial.user_attrs]
 
-    def _ask(self) -> Trial:
+    def _ask(self) -> Trial | None:
+        """A new trial; None where it proposes what another has tried: that one's outcome is its own."""
         # a sampler for each trial, seeded by its place: a search that was killed proposes what it would have proposed
         self.study.sampler = self._sampler(derive_seed(self.settings.seed, len(self._known())) % 2**32)
         asked = self.study.ask(fixed_distributions=dict(self.space.distributions))
         overrides = self.space.overrides(asked.params)
-        folder = job_folder(overrides)
+        trial = Trial(asked.number, overrides, job_folder(overrides))
+        twin = self._twin(trial.folder)
         asked.set_user_attr(OVERRIDES, overrides)
-        asked.set_user_attr(FOLDER, folder)
-        return Trial(asked.number, overrides, folder)
+        asked.set_user_attr(FOLDER, trial.folder)
+        if twin is None:
+            return trial
+        for epoch, value in twin.intermediate_values.items():
+            asked.report(value, epoch)
+        self.study.tell(asked, twin.value if twin.state.name == "COMPLETE" else None, twin.state)
+        self._say(trial, f"the same as trial {twin.number + 1}")
+        return None
+
+    def _twin(self, folder: str) -> "FrozenTrial | None":
+        """A trial that ended with a value in this folder."""
+        ended = [trial for trial in self._known() if trial.state.name in {"COMPLETE", "PRUNED"}]
+        return next((trial for trial in ended if trial.user_attrs[FOLDER] == folder), None)
 
     def _sampler(self, seed: int) -> "BaseSampler":
         from optuna.samplers import RandomSampler, TPESampler

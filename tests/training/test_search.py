@@ -223,6 +223,23 @@ def test_trials_that_propose_the_same_share_a_run(tmp_path: Path) -> None:
     assert len(study.trials) == 8
     assert all(len(batch) == len(set(batch)) <= 3 for batch in runs.batches)
     assert len(runs.trained) == 2
+    assert len([folder for batch in runs.batches for folder in batch]) == 2
+    assert [trial.value for trial in study.trials] == [0.5] * 8
+
+
+def test_a_trial_that_proposes_a_pruned_one_has_its_course(tmp_path: Path) -> None:
+    runs = Runs(tmp_path)
+
+    def pruned(batch: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
+        study = open_study(tmp_path, "maximize")
+        study._storage.set_trial_intermediate_value(study.trials[first]._trial_id, 3, 0.25)
+        RunFolder(tmp_path / job_folder(batch[0])).update(pruned=True)
+        return runs(batch, first)
+
+    study = search(SETTINGS | {"params": {"augment": "none,light"}}, ["optimizer.lr=1"], str(tmp_path), pruned, fixed())
+    assert len(runs.trained) == 2
+    assert [(trial.state, trial.intermediate_values) for trial in study.trials] == [(TrialState.PRUNED, {3: 0.25})] * 8
+    assert [trial.value for trial in study.trials] == [0.25] * 8
 
 
 def test_trials_are_launched_n_jobs_at_a_time(tmp_path: Path) -> None:
