@@ -257,8 +257,10 @@ class Search:
             return
         count = {state: sum(trial.state is state for trial in trials) for state in TrialState}
         pruned, failed, left = count[TrialState.PRUNED], count[TrialState.FAIL], count[TrialState.RUNNING]
-        said = f"{len(trials)} trials: {count[TrialState.COMPLETE]} completed, {pruned} pruned, {failed} failed"
-        print(said + (f", {left} unfinished" if left else ""))  # noqa: T201 - the result of the command
+        said = f"{len(trials) - left} of {self.settings.n_trials} trials: {count[TrialState.COMPLETE]} completed"
+        said += f", {pruned} pruned, {failed} failed"
+        said += f", {left} unfinished (the same command goes on with it)" if left else ""
+        print(said)  # noqa: T201 - the result of the command
         if not count[TrialState.COMPLETE]:
             return
         best = self.study.best_trial

@@ -19,8 +19,8 @@ from medimg.config import (
     MonitorConfig,
     PathsConfig,
     PruningConfig,
-    SweepConfig,
     SmallCNNConfig,
+    SweepConfig,
     TorchvisionConfig,
     TrainConfig,
     TrainerConfig,
@@ -124,6 +124,12 @@ def test_yaml_and_schema_have_the_same_defaults(group: str, choice: str) -> None
             assert type(node[key]) is type(value), key
 
 
+def pruning_of_search() -> dict[str, Any]:
+    """A callback that no choice of its group has: a search switches it on."""
+    text = (conf_dir() / "sweep" / "search.yaml").read_text(encoding="utf-8")
+    return dict(yaml.safe_load(text)["callbacks"]["pruning"])
+
+
 def test_every_component_has_a_choice() -> None:
     reached = {own_text(group, choice)["_target_"] for group, choice in PLAIN}
     assert reached == {target for role in ROLES for target in structs_of(role)}
@@ -133,7 +139,7 @@ def test_every_component_has_a_choice() -> None:
         for node in own_text(role, choice).values()
         if node
     }
-    many.add(own_text("sweep", "search")["callbacks"]["pruning"]["_target_"])
+    many.add(pruning_of_search()["_target_"])
     assert many == {target for role in ROLES_OF_MANY for target in structs_of(role)}
 
 
@@ -141,7 +147,7 @@ def test_the_rest_has_the_same_defaults() -> None:
     top = yaml.safe_load((conf_dir() / "train.yaml").read_text(encoding="utf-8"))
     assert top["monitor"] == as_dict(MonitorConfig())
     assert top["sweep"] == as_dict(SweepConfig())
-    assert own_text("sweep", "search")["callbacks"]["pruning"] == as_dict(PruningConfig())
+    assert pruning_of_search() == as_dict(PruningConfig())
     assert top["paths"].keys() == as_dict(PathsConfig()).keys()
     assert own_text("augment", "none") == as_dict(AugmentConfig())
     assert own_text("trainer", "auto") == as_dict(TrainerConfig())

@@ -93,7 +93,7 @@ def test_the_best_value_is_that_of_the_runs(tmp_path: Path, capsys: pytest.Captu
     assert [trial.value for trial in study.trials] == heights
     assert study.best_value == max(heights) > 0.99
     said = capsys.readouterr().out
-    assert "25 trials: 25 completed, 0 pruned, 0 failed" in said
+    assert "25 of 25 trials: 25 completed, 0 pruned, 0 failed" in said
     assert f"best: trial {study.best_trial.number + 1}, val/f1_macro {max(heights):.4f}" in said
     assert f"optimizer.lr={study.best_params['optimizer.lr']!r} augment=light" in said
     assert all(
