@@ -116,14 +116,14 @@ def test_a_run_of_no_trial_is_left_alone(tmp_path: Path) -> None:
 def test_a_resumed_trial_tells_each_epoch_once(tmp_path: Path) -> None:
     """Killed after it told epoch 1 and before the checkpoint of it was there; the best of before counts as well."""
     study = study_with(tmp_path, [0.0] * EPOCHS)
-    for epoch, value in enumerate((0.25, 0.9)):
+    for epoch, value in enumerate((0.25, 1.5)):
         study._storage.set_trial_intermediate_value(study.trials[2]._trial_id, epoch, value)
     with warnings.catch_warnings():
         warnings.filterwarnings("error", module="optuna.*")
         fit(config(), tmp_path / "run")
     assert list(told(study)) == list(range(EPOCHS))
-    assert (told(study)[0], told(study)[1]) == (0.25, 0.9)
-    assert all(told(study)[epoch] >= 0.9 for epoch in range(2, EPOCHS))
+    assert (told(study)[0], told(study)[1]) == (0.25, 1.5)
+    assert all(told(study)[epoch] == 1.5 for epoch in range(2, EPOCHS))
 
 
 def test_a_pruned_trial_that_was_killed_is_not_trained_on(tmp_path: Path) -> None:
