@@ -19,6 +19,7 @@ class OptunaSweeper(Sweeper):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Called by Hydra before `sweep`."""
         self.hydra_context, self.config = hydra_context, config
+        self.folder = str(config.hydra.sweep.dir)
         self.launcher: Launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
@@ -28,5 +29,5 @@ class OptunaSweeper(Sweeper):
         from medimg.commands.train import checked
         from medimg.training.search import search
 
-        settings = OmegaConf.to_container(OmegaConf.create(self.settings), resolve=True)
-        return search(settings, list(arguments), self.config.hydra.sweep.dir, self.launcher.launch, checked)
+        settings: Any = OmegaConf.to_container(OmegaConf.create(self.settings), resolve=True)
+        return search(settings, list(arguments), self.folder, self.launcher.launch, checked)

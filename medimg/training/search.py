@@ -2,7 +2,6 @@
 
 import logging
 import math
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,13 +12,13 @@ import msgspec
 from hydra.core.utils import JobReturn, JobStatus
 
 from medimg.config import SearchConfig, TrainConfig
-from medimg.config.check import as_dict
 from medimg.config.names import job_folder
 from medimg.config.wording import explain
 from medimg.errors import RequestError, suggestion
 from medimg.randomness import derive_seed
 from medimg.runs import RunFolder
-from medimg.training.search_space import Space, plain, read_space
+from medimg.training.search_command import command
+from medimg.training.search_space import Space, read_space
 from medimg.training.search_storage import FOLDER, OVERRIDES, alone, need_optuna, open_study
 
 if TYPE_CHECKING:
@@ -266,24 +265,7 @@ class Search:
         best = self.study.best_trial
         where = RunFolder(self.folder / best.user_attrs[FOLDER]).shown
         print(f"best: trial {best.number + 1}, {self.config.monitor.metric} {best.value:.4f}, {where}")  # noqa: T201
-        print(f"  {self.command(best.user_attrs[OVERRIDES])}")  # noqa: T201
-
-    def command(self, overrides: Sequence[str]) -> str:
-        """The command that trains a trial again as a run of its own, whatever its file in conf/sweep has set."""
-        kept = [line for line in overrides if not line.startswith(("sweep=", "sweep.", "name=", "callbacks.pruning"))]
-        alike = {"name": self.config.name, "sweep": None, "paths": None}
-        changed: list[str] = []
-        with suppress(RequestError):
-            there, here = (_flat(as_dict(self.check(lines)) | alike) for lines in (overrides, kept))
-            changed = [f"{key}={plain(value)}" for key, value in there.items() if here.get(key, value) != value]
-        return shlex.join(["medimg", "train", *kept, *changed, f"name={self.config.name}_best"])
-
-
-def _flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in node.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return flat
+        print(f"  {command(best.user_attrs[OVERRIDES], self.check)}")  # noqa: T201
 
 
 def _shown(distribution: Any) -> str:

@@ -86,3 +86,8 @@ def test_how_a_sweep_goes_on_makes_no_other_folder() -> None:
     assert job_folder(["seed=1", "sweep=seeds", "sweep.on_error=stop"]) == job_folder(["seed=1", "sweep=seeds"])
     assert job_folder(["seed=1", "sweep=seeds"]).startswith("seed-1-")
     assert job_folder(["optimizer.lr=3.5362874419435213e-05"]).startswith("lr-3.536e-05-")
+
+
+def test_an_interval_is_for_a_search(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "-m", "optimizer.lr=interval(0.001,0.1)"]) == 2
+    assert "sweep=search" in capsys.readouterr().err
