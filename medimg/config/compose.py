@@ -22,6 +22,7 @@ from medimg.config.explain import explained
 from medimg.config.names import job_folder, unique
 from medimg.config.quoting import quoted
 from medimg.config.training import TrainConfig
+from medimg.errors import RequestError
 
 
 def conf_dir() -> Path:
@@ -103,6 +104,12 @@ def jobs(overrides: Sequence[str], composed: DictConfig) -> list[list[str]]:
     params = OmegaConf.select(composed, "hydra.sweeper.params") or {}
     lines = [*(f"{key}={value}" for key, value in params.items()), *overrides]
     parsed = [override for override in parse(lines) if not override.is_hydra_override()]
+    for override in parsed:
+        if override.is_interval_sweep():
+            raise RequestError(
+                f"{override.input_line}: an interval has no end of values to sweep over\n"
+                "  sweep=search searches in it; or name the values: optimizer.lr=0.001,0.01"
+            )
     return [list(job) for job in BasicSweeper.split_arguments(parsed, max_batch_size=None)[0]]
 
 
@@ -116,4 +123,5 @@ def without_sweep(overrides: Sequence[str]) -> list[str]:
 def parse(overrides: Sequence[str]) -> list[Override]:
     """Hydra's reading of the overrides."""
     with explained(overrides):
-        return OverridesParser.create().parse_overrides(list(overrides))
+        session = GlobalHydra.instance().hydra  # knows the choices of a group, for model=glob(resnet*)
+        return OverridesParser.create(session.config_loader if session else None).parse_overrides(list(overrides))

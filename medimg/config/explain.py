@@ -84,7 +84,7 @@ def _unknown_key(key: str, overrides: Sequence[str]) -> str:
     """Composes once more without the override that failed, to see which keys there are."""
     key = key.partition("@")[0]
     others = [line for line in overrides if not re.match(rf"[+~]*{re.escape(key)}(@\S*)?(=|$)", line)]
-    groups, keys = _existing(others)
+    groups, keys = _existing(others, of_hydra=key.startswith("hydra."))
     if key in groups:
         return (
             f"{key!r} is a group, and was looked for in a place where it is not one\n"
@@ -106,7 +106,7 @@ def _unknown_key(key: str, overrides: Sequence[str]) -> str:
     return f"there is no key {key!r}.{hint}{where}" + ("" if where else "\n  medimg train --help lists the keys")
 
 
-def _existing(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
+def _existing(overrides: Sequence[str], *, of_hydra: bool) -> tuple[list[str], list[str]]:
     """The groups and dotted keys of the configuration with these overrides; nothing where they fail as well."""
     hydra = GlobalHydra.instance().hydra
     if hydra is None:
@@ -118,7 +118,7 @@ def _existing(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
         )
     except (HydraException, OmegaConfBaseException):
         return groups, []
-    return groups, [key for key in _dotted(config) if not key.startswith("hydra.")]
+    return groups, [key for key in _dotted(config) if key.startswith("hydra.") == of_hydra]
 
 
 def _dotted(config: DictConfig, prefix: str = "") -> Iterator[str]:

@@ -47,7 +47,7 @@ def sweep(hydra: Hydra, overrides: Sequence[str], check: Check, job: Job) -> int
         folders = [RunFolder(study / job_folder(one)) for one in planned]
     # one folder for all jobs: in those that sweep over models, `name` would be another in each
     hydra.multirun("train", job, [*overrides, quote("hydra.sweep.dir", str(study))])
-    return report(folders, study)
+    return report(folders or [RunFolder(file.parent) for file in sorted(study.glob("*/run.json"))], study)
 
 
 def _refuse_many_devices(config: TrainConfig) -> None:
