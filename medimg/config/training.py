@@ -128,6 +128,14 @@ class MonitorConfig(Node, frozen=True, kw_only=True):
     mode: Annotated[Literal["max", "min"], Meta(description="whether more or less of it is better")] = "max"
 
 
+class SweepConfig(Node, frozen=True, kw_only=True):
+    """How a sweep runs; no part of what a run is."""
+
+    on_error: Annotated[
+        Literal["continue", "stop"], Meta(description="whether a job that fails ends the sweep")
+    ] = "continue"
+
+
 class TrainConfig(Node, frozen=True, kw_only=True):
     """Everything that defines a run."""
 
@@ -142,6 +150,7 @@ class TrainConfig(Node, frozen=True, kw_only=True):
     logger: dict[str, AnyLogger | Custom | None] = msgspec.field(default_factory=dict)
     paths: PathsConfig = PathsConfig()
     monitor: MonitorConfig = MonitorConfig()
+    sweep: SweepConfig = SweepConfig()
     name: Annotated[
         str,
         Meta(

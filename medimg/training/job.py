@@ -9,6 +9,7 @@ import msgspec
 
 from medimg.config import CosineConfig, OneCycleConfig, TorchvisionConfig, TrainConfig
 from medimg.config.check import Allowed, as_dict, check
+from medimg.data.load import load_manifest
 from medimg.errors import MedimgError, RequestError
 from medimg.runs import RunFolder, find_run
 from medimg.training.run import train
@@ -25,11 +26,9 @@ def run_job(config: TrainConfig, folder: RunFolder, *, in_sweep: bool) -> float 
     if not in_sweep:
         return _run(config, folder, in_sweep=False)
     try:
-        begun = bool(folder.info())
-        if begun and _is_done(config, folder):
-            log.info("%s: finished before, skipped", folder.path.name)
+        if is_done(config, folder):
             return best_value(config, folder)
-        return _run(config, folder, in_sweep=True, resume=begun)
+        return _run(config, folder, in_sweep=True, resume=bool(folder.info()))
     except MedimgError as error:
         log.error("%s: failed: %s", folder.path.name, error)  # the traceback is in error.txt
         return None
@@ -62,23 +61,33 @@ def resume_job(run: str, runs: Path, max_epochs: int | None, allow: Allowed | No
     _run(config, folder, in_sweep=bool(info.get("in_sweep")), resume=True)
 
 
-def _is_done(config: TrainConfig, folder: RunFolder) -> bool:
-    """Whether the run in the folder is finished; if it is not, it can be taken up.
+def is_done(config: TrainConfig, folder: RunFolder) -> bool:
+    """Whether the folder holds this run, finished; where it does not, it can be begun or taken up.
 
     Raises:
-        RequestError: it is another run; the message names what differs.
+        RequestError: it is another run, or was made of other images; the message names what differs.
     """
+    if not folder.info():
+        return False
     recorded = check(folder.read_config() | {"allow": None}, config.allow)
     epochs = recorded.trainer.max_epochs
     same_length = msgspec.structs.replace(config.trainer, max_epochs=epochs)
     there, here = as_dict(recorded), as_dict(msgspec.structs.replace(config, trainer=same_length))
-    differing = [name for name in here if here[name] != there[name] and name not in {"allow", "paths"}]
+    differing = [name for name in here if here[name] != there[name] and name not in {"allow", "paths", "sweep"}]
     if differing:
         raise RequestError(
             f"{folder.shown} holds a run with other settings in {', '.join(differing)}\n"
             "  give the study another name=, or put that folder elsewhere"
         )
-    return folder.info().get("status") == "completed" and epochs >= config.trainer.max_epochs
+    if folder.info().get("status") != "completed" or epochs < config.trainer.max_epochs:
+        return False
+    manifest = load_manifest(config.data, Path(config.paths.cache).expanduser())
+    if folder.info().get("data_fingerprint") != manifest.fingerprint():
+        raise RequestError(
+            f"{folder.shown} is finished, but the images have changed since\n"
+            f"  {folder.manifest_file.name} in it lists what they were; give the study another name= to use the new ones"
+        )
+    return True
 
 
 def best_value(config: TrainConfig, folder: RunFolder) -> float | None:
