@@ -131,9 +131,9 @@ class MonitorConfig(Node, frozen=True, kw_only=True):
 class SweepConfig(Node, frozen=True, kw_only=True):
     """How a sweep runs; no part of what a run is."""
 
-    on_error: Annotated[
-        Literal["continue", "stop"], Meta(description="whether a job that fails ends the sweep")
-    ] = "continue"
+    on_error: Annotated[Literal["continue", "stop"], Meta(description="whether a job that fails ends the sweep")] = (
+        "continue"
+    )
 
 
 class TrainConfig(Node, frozen=True, kw_only=True):

@@ -85,7 +85,7 @@ def is_done(config: TrainConfig, folder: RunFolder) -> bool:
     if folder.info().get("data_fingerprint") != manifest.fingerprint():
         raise RequestError(
             f"{folder.shown} is finished, but the images have changed since\n"
-            f"  {folder.manifest_file.name} in it lists what they were; give the study another name= to use the new ones"
+            f"  {folder.manifest_file.name} in it lists what they were; for the new ones give the study another name="
         )
     return True
 

@@ -1,63 +1,30 @@
 """The local launcher: `n_jobs` jobs at a time, each in a process forked from one that has computed nothing."""
 
-import logging
-import os
-import pickle
-import selectors
-import signal
-import socket
-import threading
-import time
-from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
-from hydra.core.utils import JobReturn, JobStatus, configure_log, filter_overrides, run_job, setup_globals
+from hydra.core.utils import JobReturn, configure_log, setup_globals
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, open_dict
 
-from medimg.errors import Interrupted, RequestError
+from medimg.errors import RequestError
 from medimg.runs import RunFolder
-from medimg.training.forking import Child, fork
-from medimg.training.fresh_process import takes_many
-from medimg.training.gpus import Turns, visible_gpus
-from medimg.training.interrupts import SIGNALS
-from medimg.training.job_end import has_failed, settle
-from medimg.training.sweep_display import Display
-from medimg.training.sweep_job import SweepStopped, job_environment
+from medimg.training.gpus import visible_gpus
+from medimg.training.job_pool import Job, JobPool
 
-log = logging.getLogger(__name__)
-
-
-@dataclass
-class Job:
-    """A job and how far it is.
-
-    Attributes:
-        number: from 0, among all jobs of the sweep.
-        overrides: its own.
-        config: composed, Hydra's part included.
-        folder: where it runs.
-    """
-
-    number: int
-    overrides: list[str]
-    config: DictConfig
-    folder: RunFolder
-    gpu: str | None = None
-    child: Child | None = None
-    partial: bytes = b""
-    result: bytes = b""
-    returned: JobReturn = field(default_factory=JobReturn)
-
-    @property
-    def many(self) -> bool:
-        """Whether it takes several devices."""
-        return takes_many(self.config.trainer)
+# whatever a job imports, so that none has to; nothing in it computes with torch
+_MODULES = (
+    "matplotlib.figure",
+    "sklearn.metrics",
+    "sklearn.model_selection",
+    "tensorboard.plugins.hparams.plugin_data_pb2",
+    "torch.utils.tensorboard",
+    "medimg.data.phantoms.write",
+    "medimg.models.cnn",
+    "medimg.models.torchvision_models",
+    "medimg.training.experiment",
+)
 
 
 def launch(
@@ -89,10 +56,11 @@ def launch(
     Path(str(config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
     jobs = [_composed(context, config, first + number, list(one)) for number, one in enumerate(job_overrides)]
     if not all(job.many for job in jobs):  # those are started afresh
-        _import_all()
+        for name in _MODULES:
+            import_module(name)
     gpus = [] if config.trainer.accelerator == "cpu" else visible_gpus()
     at_a_time = how_many(n_jobs, gpus, many=any(job.many for job in jobs))
-    _Jobs(context, task, jobs, at_a_time, gpus, stop=config.sweep.on_error == "stop").run()
+    JobPool(context, task, jobs, at_a_time, gpus, stop=config.sweep.on_error == "stop").run()
     return [job.returned for job in jobs]
 
 
@@ -120,179 +88,3 @@ def _composed(context: HydraContext, config: DictConfig, number: int, overrides:
         composed.hydra.job.id = composed.hydra.job.num = number
     folder = Path(str(composed.hydra.sweep.dir)) / str(composed.hydra.sweep.subdir)
     return Job(number, overrides, composed, RunFolder(folder.absolute()))
-
-
-def _import_all() -> None:
-    """Whatever a job imports, so that none has to; nothing here computes with torch."""
-    import matplotlib.figure
-    import sklearn.metrics
-    import sklearn.model_selection  # noqa: F401
-    import torch.utils.tensorboard  # noqa: F401
-
-    import medimg.training.experiment  # noqa: F401
-    import medimg.training.run  # noqa: F401
-
-
-class _Jobs:
-    """Starts jobs, hears them, and sees to their ends."""
-
-    def __init__(
-        self,
-        context: HydraContext,
-        task: TaskFunction,
-        jobs: Sequence[Job],
-        at_a_time: int,
-        gpus: list[str],
-        *,
-        stop: bool,
-    ) -> None:
-        self.context, self.task, self.stop = context, task, stop
-        self.waiting, self.running = deque(jobs), list[Job]()
-        self.at_a_time, self.turns = min(at_a_time, len(jobs)), Turns(gpus)
-        self.threads = max(1, _cores() // self.at_a_time) if self.at_a_time > 1 and not gpus else None
-        self.shared = set.intersection(*(set(job.overrides) for job in jobs))
-        self.signals: list[int] = []
-        self.failed = 0
-        self.selector = selectors.DefaultSelector()
-        self.display = Display(len(jobs), labelled=self.at_a_time > 1)
-
-    def run(self) -> None:
-        """Returns when no job is left to start or to wait for."""
-        with self._listening() as woken, self.selector:
-            self.selector.register(woken, selectors.EVENT_READ)
-            try:
-                while self._start_some() or self.running:
-                    self._hear(woken)
-                    for job in list(self.running):
-                        self._reap(job)
-            finally:
-                self.display.close()
-        if self.signals:
-            raise Interrupted(self.signals[0])
-        if self._stopping():
-            raise SweepStopped
-
-    def _stopping(self) -> bool:
-        return bool(self.signals) or (self.stop and self.failed > 0)
-
-    def _start_some(self) -> bool:
-        while self.waiting and len(self.running) < self.at_a_time and not self._stopping():
-            self._start(self.waiting.popleft())
-        return False
-
-    def _start(self, job: Job) -> None:
-        job.returned = JobReturn(overrides=job.overrides, task_name=job.config.hydra.job.name)
-        job.gpu = None if job.many else self.turns.take()
-        own = [override for override in filter_overrides(job.overrides) if override not in self.shared]
-        self.display.started(job.number, " ".join(own) or job.folder.path.name)
-        # a signal is passed on to the jobs that are listed: none may come between the start and the list
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        try:
-            job.child = fork(lambda: self._work(job), close=self._descriptors())
-            self.running.append(job)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        for descriptor in (job.child.output, job.child.result):
-            self.selector.register(descriptor, selectors.EVENT_READ, job)
-
-    def _descriptors(self) -> list[int]:
-        return [descriptor for job in self.running if job.child for descriptor in (job.child.output, job.child.result)]
-
-    def _work(self, job: Job) -> tuple[JobStatus, Any]:
-        """In the child: the course of a job as Hydra has it."""
-        with job_environment(job.gpu, self.threads):
-            done = run_job(
-                hydra_context=self.context,
-                task_function=self.task,
-                config=job.config,
-                job_dir_key="hydra.sweep.dir",
-                job_subdir_key="hydra.sweep.subdir",
-            )
-        return done.status, done._return_value
-
-    def _hear(self, woken: socket.socket) -> None:
-        """Waits until a job prints or ends, or a signal comes."""
-        patience = None if threading.current_thread() is threading.main_thread() else 0.2
-        for key, _ in self.selector.select(patience):
-            if key.fileobj is woken:
-                with suppress(BlockingIOError):
-                    woken.recv(4096)
-            else:
-                self._read(key.data, key.fd)
-
-    def _read(self, job: Job, descriptor: int) -> None:
-        if job.child is None:
-            return
-        with suppress(BlockingIOError):
-            while content := os.read(descriptor, 65536):
-                if descriptor == job.child.result:
-                    job.result += content
-                else:
-                    self._print(job, content)
-            with suppress(KeyError):  # it has closed the pipe
-                self.selector.unregister(descriptor)
-
-    def _print(self, job: Job, content: bytes) -> None:
-        *lines, job.partial = (job.partial + content).split(b"\n")
-        for line in lines:
-            self.display.line(job.number, line.decode(errors="replace").rstrip("\r").rpartition("\r")[2])
-
-    def _reap(self, job: Job) -> None:
-        """Settles a job that has ended, and its helpers with it."""
-        child = job.child
-        if child is None:
-            return
-        pid, status = os.waitpid(child.pid, os.WNOHANG)
-        if not pid:
-            return
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(child.pid, signal.SIGKILL)  # workers that it has left behind
-        for descriptor in (child.output, child.result):
-            self._read(job, descriptor)
-            with suppress(KeyError):
-                self.selector.unregister(descriptor)
-            os.close(descriptor)
-        if job.partial:
-            self._print(job, b"\n")
-        self.running.remove(job)
-        self.turns.give_back(job.gpu)
-        if job.result:
-            job.returned.status, job.returned._return_value = pickle.loads(job.result)  # noqa: S301 - of our own child
-        else:
-            code = os.waitstatus_to_exitcode(status)
-            job.returned.status = JobStatus.COMPLETED
-            job.returned._return_value = settle(job.folder, code, asked_to_end=self.signals)
-        failed = has_failed(job.folder)
-        self.failed += failed
-        self.display.ended(job.number, failed=failed)
-
-    @contextmanager
-    def _listening(self) -> Iterator[socket.socket]:
-        """Within it, signals are passed on to the jobs, and whatever comes wakes the loop."""
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        theirs.setblocking(False)
-        with ours, theirs:
-            if threading.current_thread() is not threading.main_thread():
-                yield ours  # Python hands signals to the main thread
-                return
-            before = {number: signal.signal(number, self._pass_on) for number in SIGNALS}
-            before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda number, frame: None)
-            wakeup = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
-            try:
-                yield ours
-            finally:
-                signal.set_wakeup_fd(wakeup)
-                for number, handler in before.items():
-                    signal.signal(number, handler)
-
-    def _pass_on(self, number: int, frame: FrameType | None) -> None:
-        self.signals.append(number)
-        for job in self.running:
-            if job.child is not None:
-                with suppress(ProcessLookupError):
-                    os.kill(job.child.pid, number)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -6,7 +6,7 @@ from typing import TextIO
 from tqdm import tqdm
 
 
-class _Bar(tqdm):  # type: ignore[type-arg]
+class _Bar(tqdm):  # type: ignore[misc]
     monitor_interval = 0  # tqdm's own thread would be in the way of forking
 
 
@@ -53,7 +53,7 @@ class Display:
         if self._bar is not None:
             self._bar.write(text, file=self.stream)
         else:
-            print(text, file=self.stream, flush=True)  # noqa: T201 - what jobs say is the output of the sweep
+            print(text, file=self.stream, flush=True)
 
     def close(self) -> None:
         """Takes the bar away."""
