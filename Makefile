@@ -36,8 +36,8 @@ test: install-dev
 	$(BIN)/python -m pytest
 
 lint: install-dev
-	$(BIN)/ruff check medimg tests
-	$(BIN)/ruff format --check medimg tests
+	$(BIN)/ruff check medimg hydra_plugins tests
+	$(BIN)/ruff format --check medimg hydra_plugins tests
 	$(BIN)/mypy
 
 clean:

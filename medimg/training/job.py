@@ -81,7 +81,11 @@ def is_done(config: TrainConfig, folder: RunFolder) -> bool:
         )
     if folder.info().get("status") != "completed" or epochs < config.trainer.max_epochs:
         return False
-    manifest = load_manifest(config.data, Path(config.paths.cache).expanduser())
+    logging.disable(logging.WARNING)  # what there is to say of the data was said when the job ran
+    try:
+        manifest = load_manifest(config.data, Path(config.paths.cache).expanduser())
+    finally:
+        logging.disable(logging.NOTSET)
     if folder.info().get("data_fingerprint") != manifest.fingerprint():
         raise RequestError(
             f"{folder.shown} is finished, but the images have changed since\n"

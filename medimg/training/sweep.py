@@ -48,8 +48,10 @@ def sweep(hydra: Hydra, overrides: Sequence[str], check: Check) -> int:
         overrides = [*overrides, "hydra.sweeper.params=null"]
         _check_all(planned, check, base)
     job: Callable[[DictConfig], Any] = sweep_job
-    if base.sweep.on_error == "stop" and _launcher(base) == "BasicLauncher":
+    if base.sweep.on_error == "stop" and _launcher(base) == "basic":
         job = partial(stopping, sweep_job)
+    if _launcher(base) not in {"local", "basic"}:
+        log.warning("hydra/launcher=%s starts the jobs; each writes %s/.../train.log", _launcher(base), study)
     try:
         # one folder for all jobs: in those that sweep over models, `name` would be another in each
         hydra.multirun("train", job, [*overrides, quote("hydra.sweep.dir", str(study))])
@@ -78,7 +80,7 @@ def _check_all(planned: Sequence[Sequence[str]], check: Check, base: DictConfig)
     for number, overrides in enumerate(planned):
         try:
             config = check(overrides)
-            if takes_many(config.trainer) or (config.trainer.devices == "auto" and _launcher(base) != "LocalLauncher"):
+            if takes_many(config.trainer) or (config.trainer.devices == "auto" and _launcher(base) != "local"):
                 _refuse_many_devices(base)
         except RequestError as error:
             raise RequestError(f"job {number} ({' '.join(overrides)}): {error}") from None
@@ -86,13 +88,13 @@ def _check_all(planned: Sequence[Sequence[str]], check: Check, base: DictConfig)
 
 def _refuse_many_devices(base: DictConfig) -> None:
     """Helper processes run the same command line again: in a sweep, all of the sweep."""
-    if _launcher(base) == "LocalLauncher":
+    if _launcher(base) == "local":
         from medimg.training.launcher import how_many
 
         how_many(base.hydra.launcher.n_jobs, many=True)
         return
     raise RequestError(
-        f"with {_launcher(base)} a job of a sweep takes one device\n"
+        f"hydra/launcher={_launcher(base)}: a job of a sweep takes one device\n"
         "  hydra/launcher=local can have several; or trainer.devices=1 trainer.strategy=auto"
     )
 
@@ -100,18 +102,19 @@ def _refuse_many_devices(base: DictConfig) -> None:
 def _refuse_launcher(base: DictConfig) -> None:
     """What the launcher cannot do is said before anything runs."""
     name = _launcher(base)
-    if name == "LocalLauncher":
+    if name == "local":
         if not hasattr(os, "fork"):
             raise RequestError("hydra/launcher=local forks, which this system cannot\n  hydra/launcher=basic")
         from medimg.training.launcher import how_many
 
         how_many(base.hydra.launcher.n_jobs)
-    elif name != "BasicLauncher" and base.sweep.on_error == "stop":
+    elif name != "basic" and base.sweep.on_error == "stop":
         raise RequestError(
-            f"sweep.on_error=stop: {name} starts all jobs by itself and cannot be stopped after one that failed\n"
+            f"sweep.on_error=stop: hydra/launcher={name} starts all jobs at once and cannot be stopped by one\n"
             "  sweep.on_error=continue, or hydra/launcher=local"
         )
 
 
 def _launcher(base: DictConfig) -> str:
-    return str(OmegaConf.select(base, "hydra.launcher._target_")).rpartition(".")[2]
+    """The name of the choice: `local`, `basic`, or another."""
+    return str(base.hydra.runtime.choices["hydra/launcher"])

@@ -1,7 +1,9 @@
 """A job of a sweep, in whatever process a launcher runs it: nothing that happens to it ends the sweep."""
 
+import gc
 import logging
 import os
+import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -44,6 +46,13 @@ def job_environment(gpu: str | None, threads: int | None) -> Iterator[None]:
 
 def sweep_job(composed: DictConfig) -> float | None:
     """Runs a job in the folder that Hydra has made for it; returns its best monitored value, None where it failed."""
+    try:
+        return _guarded(composed)
+    finally:
+        _free_memory()
+
+
+def _guarded(composed: DictConfig) -> float | None:
     folder = RunFolder(Path(HydraConfig.get().runtime.output_dir))
     try:
         if is_locked(folder.path):
@@ -66,6 +75,15 @@ def sweep_job(composed: DictConfig) -> float | None:
             if folder.info().get("status") != "completed":
                 folder.update(status="failed")
         return None
+
+
+def _free_memory() -> None:
+    """For the next job in this process. A trainer and its model refer to each other, and wait for the collector."""
+    gc.collect()
+    if (pyplot := sys.modules.get("matplotlib.pyplot")) is not None:
+        pyplot.close("all")
+    if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
 
 
 def stopping(job: Callable[[DictConfig], Any], composed: DictConfig) -> Any:

@@ -26,6 +26,7 @@ TINY = [
     "trainer.enable_progress_bar=false",
     "callbacks.figures=null",
     "logger=none",
+    "hydra/launcher=basic",  # threads of this process, which has computed, would not survive a fork
 ]
 
 
