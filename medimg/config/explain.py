@@ -14,7 +14,7 @@ from yaml import YAMLError
 from medimg.errors import RequestError, nearest, suggestion
 
 # launchers of the Hydra ecosystem, and our extra that brings each
-_EXTRAS = {"joblib": "joblib", "submitit_local": "submitit", "submitit_slurm": "submitit", "ray": "ray"}
+EXTRAS = {"joblib": "joblib", "submitit_local": "submitit", "submitit_slurm": "submitit", "ray": "ray"}
 
 
 @contextmanager
@@ -36,8 +36,8 @@ def explained(overrides: Sequence[str]) -> Iterator[None]:
 
 def _missing_choice(error: MissingConfigException) -> str:
     group, _, choice = (error.missing_cfg_file or "").removesuffix(".yaml").rpartition("/")
-    if group == "hydra/launcher" and choice in _EXTRAS:
-        return f"{group}={choice} is not installed\n  pip install 'medimg[{_EXTRAS[choice]}]'"
+    if group == "hydra/launcher" and choice in EXTRAS:
+        return f"{group}={choice} is not installed\n  pip install 'medimg[{EXTRAS[choice]}]'"
     options = list(error.options or [])
     if not options:
         return f"there is no choice {choice!r} in the group {group!r}\n  {str(error).splitlines()[0]}"

@@ -182,7 +182,8 @@ def folders_of(own: Path, monkeypatch: pytest.MonkeyPatch) -> object:
     def run(*overrides: str) -> tuple[list[Path], list[Path]]:
         used.clear()
         planned.clear()
-        assert main(["train", "-m", "hydra/launcher=basic", "hydra/job_logging=none", "hydra/hydra_logging=none", *overrides]) == 0
+        quiet = ["hydra/launcher=basic", "hydra/job_logging=none", "hydra/hydra_logging=none"]
+        assert main(["train", "-m", *quiet, *overrides]) == 0
         return planned, used
 
     return run

@@ -1,19 +1,26 @@
 """A sweep from the command line: a job that fails, the same command again, and who looks at the test split."""
 
 import csv
+import gc
 import json
+import logging
 import re
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import torch
 from conftest import draw_folder
+from omegaconf import DictConfig
 from tiny_training import configured, logging_as_before
 
 from medimg.cli import main
 from medimg.config.training import TrainConfig
+from medimg.training import sweep as sweeps
 from medimg.training.run import _looks_at_test
+from medimg.training.sweep_job import sweep_job
 
 TINY = [
     "data=image_folder",
@@ -159,3 +166,48 @@ def test_who_looks_at_the_test_split(in_sweep: bool, fold: int | None, evaluate_
     folds = {"data.folds": 5, "data.fold": fold} if fold is not None else {}
     config: TrainConfig = configured({"evaluate_test": evaluate_test, **folds})
     assert _looks_at_test(config, in_sweep) is looks
+
+
+def test_jobs_in_this_process_leave_nothing_to_the_next(
+    sweep: Callable[..., Sweep], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither models nor open files nor handlers of the log, of jobs that fail included."""
+    left = []
+
+    def job(composed: DictConfig) -> float | None:
+        value = sweep_job(composed)
+        models = sum(isinstance(thing, torch.nn.Module) for thing in gc.get_objects())
+        threads = threading.active_count()
+        left.append((models, len(list(Path("/proc/self/fd").glob("*"))), len(logging.getLogger().handlers), threads))
+        return value
+
+    monkeypatch.setattr(sweeps, "sweep_job", job)
+    gc.collect()
+    before = sum(isinstance(thing, torch.nn.Module) for thing in gc.get_objects())
+    done = sweep("optimizer=sgd", "seed=0,1", "optimizer.lr=0.01,1e38,1e37", "logger=tensorboard")
+    assert done.code == 1
+    assert len(left) == 6
+    assert {models for models, *_ in left} == {before}
+    assert len(set(left[1:])) == 1
+
+
+def test_the_first_failure_can_end_the_sweep_in_this_process_too(sweep: Callable[..., Sweep]) -> None:
+    done = sweep("optimizer=sgd", "optimizer.lr=0.01,1e38,0.02", "sweep.on_error=stop")
+    assert done.code == 1
+    assert sorted(done.status().values()) == ["completed", "failed"]
+    assert "not started" in done.said
+
+
+def test_a_sweep_that_is_written_in_yaml_needs_no_option(
+    sweep: Callable[..., Sweep], tmp_path: Path, images: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    choice = tmp_path / "conf/experiment/seeds.yaml"
+    choice.parent.mkdir(parents=True)
+    choice.write_text("# @package _global_\nhydra:\n  mode: MULTIRUN\n  sweeper:\n    params:\n      seed: 0,1\n")
+    lines = ["train", "experiment=seeds", "name=study", f"data.root={images}", *TINY]
+    assert main(lines) == 0
+    study = Sweep(0, "", tmp_path / "runs" / "study")
+    assert list(study.status().values()) == ["completed"] * 2
+    assert main([*lines, "seed=1,2"]) == 0  # the command line replaces the key
+    assert "skipped" in capfd.readouterr().err
+    assert len(study.status()) == 3
