@@ -99,7 +99,7 @@ def log_hparams(trainer: L.Trainer, config: TrainConfig, scores: dict[str, float
         if isinstance(logger, TensorBoardLogger):
             averages = {f"val_best/{name}": score for name, score in scores.items() if "/" not in name}
             logger.log_hyperparams(_hparams(config), averages)
-            logger.save()
+            logger.finalize("success")  # saves, and ends the thread that writes, which would outlive a job of a sweep
 
 
 def _hparams(config: TrainConfig) -> dict[str, Any]:

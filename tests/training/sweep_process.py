@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import yaml
+
 TINY = [
     "data=image_folder", "data.image_size=8", "data.batch_size=8", "data.num_workers=0", "model.widths=[4]",
     "trainer.accelerator=cpu", "trainer.max_epochs=2", "callbacks.figures=null", "logger=none", "optimizer=sgd",
@@ -38,13 +40,21 @@ class SweepProcess:
         out, err = process.communicate()
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
-    def jobs(self, shown: str = "") -> list[Path]:
-        """The folders of the jobs with this in their names."""
-        return sorted(file.parent for file in self.study.glob("*/run.json") if shown in file.parent.name)
+    def jobs(self, lr: str | None = None) -> list[Path]:
+        """The folders of the jobs, of those with this learning rate where it is given."""
+        folders = sorted(file.parent for file in self.study.glob("*/run.json"))
+        wanted = None if lr is None else float(lr)
+        return [job for job in folders if wanted in {None, learning_rate(job)}]
 
     def status(self) -> list[str]:
         """How the jobs stand, in the order of their folders."""
         return [json.loads((job / "run.json").read_text())["status"] for job in self.jobs()]
+
+
+def learning_rate(job: Path) -> float:
+    """The one that a job was made with."""
+    rate: float = yaml.safe_load((job / "config.yaml").read_text())["optimizer"]["lr"]
+    return rate
 
 
 def epochs(job: Path) -> list[str]:

@@ -42,12 +42,12 @@ def test_killed_half_way_and_started_again(sweep: SweepProcess) -> None:
     assert sorted(sweep.status()) == ["completed"] * 6 + ["failed"] * 2
     assert len(list(sweep.study.glob("*/results.json"))) == 6
     errors = sorted(sweep.study.glob("*/error.txt"))
-    assert [file.parent for file in errors] == sweep.jobs("lr-1e38")
+    assert [file.parent for file in errors] == sweep.jobs(FAILS)
     assert all("not finite" in file.read_text() for file in errors)
     assert {job: job.joinpath("results.json").stat().st_mtime_ns for job in done} == done
     assert again.stderr.count("skipped") == len(done)
     for job in sweep.jobs():
-        good = job not in sweep.jobs("lr-1e38")
+        good = job not in sweep.jobs(FAILS)
         assert (job / "train.log").read_text().count("best epoch") == good
         if good:
             assert epochs(job) == ["0", "1"]

@@ -22,14 +22,14 @@ def test_two_jobs_of_which_one_fails(launcher: str, tmp_path: Path) -> None:
     done = sweep.run(*lines)
     assert done.returncode == 1, done.stderr
     assert sorted(sweep.status()) == ["completed", "failed"]
-    assert (sweep.jobs("lr-0.01")[0] / "results.json").is_file()
-    assert "not finite" in (sweep.jobs("lr-1e38")[0] / "error.txt").read_text()
+    assert (sweep.jobs("0.01")[0] / "results.json").is_file()
+    assert "not finite" in (sweep.jobs(FAILS)[0] / "error.txt").read_text()
     assert len(re.findall(r"^\S+-[0-9a-f]{8} .*(?:completed|failed) ", done.stdout, re.MULTILINE)) == 2
     own = {".cache", "runs", ".ray", ".config"}  # caches of torch and of the launchers below HOME
     assert {path.name for path in tmp_path.iterdir()} <= own
     again = sweep.run(*phantoms, "optimizer.lr=0.01", f"hydra/launcher={launcher}")
     assert again.returncode == 0, again.stderr
-    log = (sweep.jobs("lr-0.01")[0] / "train.log").read_text()
+    log = (sweep.jobs("0.01")[0] / "train.log").read_text()
     assert log.count("best epoch") == log.count("skipped") == 1
 
 
