@@ -85,7 +85,8 @@ class JobPool:
         self.signals: list[int] = []
         self.failed = 0
         self.selector = selectors.DefaultSelector()
-        self.display = Display(len(jobs), labelled=self.at_a_time > 1)
+        basic = "BasicSweeper" in str(jobs[0].config.hydra.sweeper._target_)
+        self.display = Display(len(jobs), labelled=self.at_a_time > 1, more=not basic)
 
     def run(self) -> None:
         """Returns when no job is left to start or to wait for.

@@ -14,14 +14,15 @@ class Display:
     """The one place that writes to the terminal while jobs run.
 
     Args:
-        total: how many jobs there are.
+        total: how many jobs there are now.
+        more: whether others will follow, as in a search: then a job is not said to be one of so many.
         labelled: whether a line has to say which job it is from.
         stream: standard error unless told otherwise.
     """
 
-    def __init__(self, total: int, *, labelled: bool, stream: TextIO | None = None) -> None:
+    def __init__(self, total: int, *, labelled: bool, more: bool = False, stream: TextIO | None = None) -> None:
         self.stream = stream or sys.stderr
-        self.total, self.labelled = total, labelled
+        self.of, self.labelled = "" if more else f" of {total}", labelled
         self._running: list[int] = []
         self._failed = 0
         self._bar = (
@@ -33,7 +34,7 @@ class Display:
     def started(self, number: int, what: str) -> None:
         """A job begins."""
         self._running.append(number)
-        self.say(f"job {number + 1} of {self.total}: {what}")
+        self.say(f"job {number + 1}{self.of}: {what}")
         self._refresh()
 
     def line(self, number: int, text: str) -> None:

@@ -24,6 +24,12 @@ def test_off_a_terminal_there_are_lines_alone() -> None:
     assert show(StringIO(), labelled=True).splitlines() == ["job 1 of 3: seed=0", "job 2 of 3: seed=1", "[2] epoch 0"]
 
 
+def test_of_a_search_nobody_knows_how_many_there_will_be() -> None:
+    stream = StringIO()
+    Display(2, labelled=False, more=True, stream=stream).started(4, "lr=0.1")
+    assert stream.getvalue() == "job 5: lr=0.1\n"
+
+
 def test_a_single_job_needs_no_label() -> None:
     assert "\nepoch 0\n" in show(StringIO(), labelled=False)
 
