@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -107,47 +106,6 @@ def test_the_first_failure_can_end_the_sweep(sweep: SweepProcess) -> None:
     assert sweep.status() == ["completed", "failed"]
     assert "sweep.on_error=stop" in done.stderr
     assert re.search(r"lr-0.02\S*: not started", done.stderr)
-
-
-def test_other_settings_or_other_images_are_refused_for_that_job_alone(sweep: SweepProcess, tmp_path: Path) -> None:
-    root = draw_folder(tmp_path / "own", {"train/a": 12, "train/b": 12})
-    assert sweep.run(f"data.root={root}", "seed=0").returncode == 0
-    (job,) = sweep.jobs()
-    before = (job / "run.json").read_bytes()
-    (root / "train/a/more.png").write_bytes((root / "train/b/1_000.png").read_bytes())
-    done = sweep.run(f"data.root={root}", "seed=0,1")
-    assert done.returncode == 1
-    assert sweep.status() == ["completed"] * 2
-    assert (job / "run.json").read_bytes() == before
-    assert re.search(rf"{job.name}/error.txt: .*images have changed", done.stderr)
-    (root / "train/a/more.png").unlink()
-    assert sweep.run(f"data.root={root}", "seed=0").returncode == 0  # they are as they were
-    assert not (job / "error.txt").exists()
-
-
-def test_a_job_that_another_process_is_running_is_left_alone(sweep: SweepProcess) -> None:
-    assert sweep.run("seed=0").returncode == 0
-    (job,) = sweep.jobs()
-    (job / "run.json").write_text((job / "run.json").read_text().replace('"completed"', '"running"'))
-    before = (job / "run.json").read_bytes()
-    program = (
-        "import pathlib, sys\n"
-        "from medimg.runs.lock import locked\n"
-        "with locked(pathlib.Path(sys.argv[1])):\n"
-        "    print('locked', flush=True)\n"
-        "    sys.stdin.read()\n"
-    )
-    pipe = subprocess.PIPE
-    with subprocess.Popen([sys.executable, "-c", program, str(job)], stdin=pipe, stdout=pipe, text=True) as owner:
-        assert owner.stdout is not None
-        assert owner.stdout.readline() == "locked\n"
-        done = sweep.run("seed=0,1")
-        assert owner.stdin is not None
-        owner.stdin.close()
-    assert done.returncode == 1
-    assert f"{job.name}: another process is running it right now" in done.stderr.splitlines()[-1]
-    assert (job / "run.json").read_bytes() == before
-    assert not (job / "error.txt").exists()
 
 
 def test_jobs_on_several_devices_have_a_fresh_process(sweep: SweepProcess) -> None:

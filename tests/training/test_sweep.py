@@ -5,6 +5,8 @@ import gc
 import json
 import logging
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -211,3 +213,46 @@ def test_a_sweep_that_is_written_in_yaml_needs_no_option(
     assert main([*lines, "seed=1,2"]) == 0  # the command line replaces the key
     assert "skipped" in capfd.readouterr().err
     assert len(list(study.glob("*/results.json"))) == 3
+
+
+def test_other_settings_or_other_images_are_refused_for_that_job_alone(
+    sweep: Callable[..., Sweep], tmp_path: Path
+) -> None:
+    root = draw_folder(tmp_path / "own", {"train/a": 12, "train/b": 12})
+    assert sweep(f"data.root={root}", "seed=0").code == 0
+    study = tmp_path / "runs" / "study"
+    (job,) = (file.parent for file in study.glob("*/run.json"))
+    before = (job / "run.json").read_bytes()
+    (root / "train/a/more.png").write_bytes((root / "train/b/1_000.png").read_bytes())
+    refused = sweep(f"data.root={root}", "seed=0,1")
+    assert refused.code == 1
+    assert len(list(study.glob("*/results.json"))) == 2
+    assert (job / "run.json").read_bytes() == before
+    assert re.search(rf"{job.name}/error.txt: .*images have changed", refused.said)
+    (root / "train/a/more.png").unlink()
+    assert sweep(f"data.root={root}", "seed=0").code == 0  # they are as they were
+    assert not (job / "error.txt").exists()
+
+
+def test_a_job_that_another_process_is_running_is_left_alone(sweep: Callable[..., Sweep]) -> None:
+    (job,) = (file.parent for file in sweep("seed=0").study.glob("*/run.json"))
+    (job / "run.json").write_text((job / "run.json").read_text().replace('"completed"', '"running"'))
+    before = (job / "run.json").read_bytes()
+    program = (
+        "import pathlib, sys\n"
+        "from medimg.runs.lock import locked\n"
+        "with locked(pathlib.Path(sys.argv[1])):\n"
+        "    print('locked', flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", program, str(job)], stdin=pipe, stdout=pipe, text=True) as owner:
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == "locked\n"
+        done = sweep("seed=0,1")
+        assert owner.stdin is not None
+        owner.stdin.close()
+    assert done.code == 1
+    assert re.search(rf"^\S*{job.name}: another process is running it right now$", done.said, re.MULTILINE)
+    assert (job / "run.json").read_bytes() == before
+    assert not (job / "error.txt").exists()
