@@ -13,6 +13,9 @@ from yaml import YAMLError
 
 from medimg.errors import RequestError, nearest, suggestion
 
+# launchers of the Hydra ecosystem, and our extra that brings each
+EXTRAS = {"joblib": "joblib", "submitit_local": "submitit", "submitit_slurm": "submitit", "ray": "ray"}
+
 
 @contextmanager
 def explained(overrides: Sequence[str]) -> Iterator[None]:
@@ -33,6 +36,8 @@ def explained(overrides: Sequence[str]) -> Iterator[None]:
 
 def _missing_choice(error: MissingConfigException) -> str:
     group, _, choice = (error.missing_cfg_file or "").removesuffix(".yaml").rpartition("/")
+    if group == "hydra/launcher" and choice in EXTRAS:
+        return f"{group}={choice} is not installed\n  pip install 'medimg[{EXTRAS[choice]}]'"
     options = list(error.options or [])
     if not options:
         return f"there is no choice {choice!r} in the group {group!r}\n  {str(error).splitlines()[0]}"
