@@ -8,21 +8,6 @@ import pytest
 from medimg.runs import RunFolder
 from medimg.training.job_end import first_line_of_error, has_failed, lines_of_failures, settle
 
-CHAINED = """Traceback (most recent call last):
-  File "a.py", line 1, in one
-    f()
-ValueError: the first
-
-During handling of the above exception, another exception occurred:
-
-Traceback (most recent call last):
-  File "b.py", line 2, in two
-    g()
-    ^^^
-medimg.errors.MedimgError: the val loss is not finite
-  likely cures: a smaller optimizer.lr
-"""
-
 
 @pytest.mark.parametrize(
     ("text", "expected"),
