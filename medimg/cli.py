@@ -1,6 +1,5 @@
 """`medimg <command>`: picks the command and turns errors into exit codes; imports nothing heavy."""
 
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -54,9 +53,6 @@ def _run(command: str, arguments: list[str]) -> int:
         )
     try:
         code: int = import_module(f"medimg.commands.{command}").main(arguments)
-    except BrokenPipeError:  # the reader of our output has had enough, as in `medimg leaderboard | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
     except OSError as error:
         raise RequestError(f"a file or folder cannot be used: {error}") from error
     return code

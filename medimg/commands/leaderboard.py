@@ -8,6 +8,7 @@ from medimg.commands.options import overrides_only
 from medimg.errors import RequestError, suggestion
 from medimg.runs import RunFolder
 from medimg.runs.records import find_runs
+from medimg.terminal import show
 
 KEYS = ("dir", "output")
 
@@ -35,9 +36,9 @@ def main(arguments: Sequence[str]) -> int:
     from medimg.reporting.leaderboard import write_leaderboard
 
     runs = [run for folder in folders for run in _runs(folder)]
-    print(write_leaderboard(runs, output))
+    show(write_leaderboard(runs, output))
     files = [output / f"leaderboard.{kind}" for kind in ("csv", "md", "png")]
-    print(f"\nWritten: {', '.join(str(file) for file in files if file.is_file())}")
+    show(f"\nWritten: {', '.join(str(file) for file in files if file.is_file())}")
     return 0
 
 

@@ -59,5 +59,8 @@ def _resume(overrides: Sequence[str]) -> int:
         raise RequestError("run=... is needed: a run folder, or latest")
     if not isinstance(force, list | None):
         raise RequestError(f"force={force}: expected a list, as in 'force=[data]'")
+    for key in map(str, force or ()):
+        if key not in {*known, "data"} and not key.startswith(("callbacks.", "logger.")):
+            raise RequestError(f"force: there is no key {key!r}. {suggestion(key, ['data', *known])}")
     resume_job(str(run), Path(str(runs or "runs")), given, allow=allow, force=[str(key) for key in force or ()])
     return 0

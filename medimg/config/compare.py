@@ -28,6 +28,7 @@ FREE = (
     "trainer.limit_predict_batches",
     "trainer.log_every_n_steps",
     "trainer.max_epochs",
+    "trainer.max_steps",
     "trainer.max_time",
     "trainer.profiler",
 )
@@ -78,7 +79,7 @@ def refuse_changes(was: Mapping[str, Any], now: Mapping[str, Any], run: str, for
         run: how the run is called in the message.
         force: keys whose change is meant.
     """
-    changed = differences(was, now, (*FREE, *force))
+    changed = differences(was, now, (*FREE, *(key for key in force if not is_below(key, _IN_THE_STATE))))
     if changed:
         shown = "\n".join(f"  {key}: {_shown(old)} became {_shown(new)}" for key, (old, new) in changed.items())
         possible = not any(is_below(key, _IN_THE_STATE) for key in changed)

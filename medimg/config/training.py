@@ -79,7 +79,7 @@ class CheckpointConfig(CallbackConfig, frozen=True, kw_only=True, tag="medimg.tr
     every_epoch: Annotated[bool, Meta(description="keep epoch_NNN.ckpt of every epoch as well")] = False
 
 
-class EarlyStoppingConfig(CallbackConfig, frozen=True, kw_only=True, tag="lightning.pytorch.callbacks.EarlyStopping"):
+class EarlyStoppingConfig(CallbackConfig, frozen=True, kw_only=True, tag="medimg.training.RunEarlyStopping"):
     """Stops where the monitored metric has not improved for `patience` validations."""
 
     patience: NonNegativeInt = 10

@@ -13,6 +13,8 @@ from medimg.files import write_json, write_text
 
 _SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster, where PyYAML has it
 _WRITTEN = ("config.yaml", "results.json", "metrics.csv", "manifest.csv", "checkpoints", "predictions", "tensorboard")
+# what a process that was killed while it wrote a file has left of it
+_UNFINISHED = (".*.ckpt.*", ".*.json.*", ".*.csv.*", ".*.yaml.*", ".*.txt.*", ".*.png.*")
 
 
 @dataclass(frozen=True)
@@ -82,13 +84,28 @@ class RunFolder:
         """The predictions table of a split."""
         return self.path / "predictions" / f"{split}.csv"
 
+    def has_begun(self) -> bool:
+        """Whether it holds a run that can be taken up: one that was killed sooner has no configuration yet."""
+        return self.run_file.is_file() and self.config_file.is_file()
+
+    def epochs(self) -> int:
+        """How many epochs the epoch table has."""
+        if not self.metrics_file.is_file():
+            return 0
+        return max(0, len(self.metrics_file.read_text(encoding="utf-8").splitlines()) - 1)
+
+    def forget_checkpoints(self) -> None:
+        """Removes them, of a run that begins anew."""
+        if self.writable:
+            shutil.rmtree(self.checkpoints, ignore_errors=True)
+
     def claim(self) -> None:
         """Makes sure that a new run writes over nothing.
 
         Raises:
             RequestError: the folder holds a run, or files that a run would write over.
         """
-        if self.run_file.exists():
+        if self.has_begun():
             raise RequestError(
                 f"{self.shown} holds a run already\n"
                 f"  medimg resume run={self.shown} goes on with it; a new run needs a new folder"
@@ -105,6 +122,9 @@ class RunFolder:
             return
         self.results_file.unlink(missing_ok=True)
         self.error_file.unlink(missing_ok=True)
+        for pattern in _UNFINISHED:
+            for file in self.path.rglob(pattern):
+                file.unlink(missing_ok=True)
         stale = ["predictions"] if self.last.is_file() else ["predictions", "tensorboard"]
         for name in stale:
             shutil.rmtree(self.path / name, ignore_errors=True)

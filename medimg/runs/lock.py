@@ -3,6 +3,7 @@
 import logging
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,13 @@ except ImportError:  # Windows
 log = logging.getLogger(__name__)
 
 NAME = ".lock"
+_TRIES = 5  # who only looks whether it is held holds it for an instant
+
+_held: set[Path] = set()  # by this process: closing any descriptor of the file would release them
+
+
+class LockedError(RequestError):
+    """Another process is writing the run."""
 
 
 @contextmanager
@@ -28,22 +36,28 @@ def locked(folder: Path) -> Iterator[None]:
     owner do not hold it, as they would one of `flock`.
 
     Raises:
-        RequestError: another process holds it; the message names the process.
+        LockedError: another process holds it; the message names the process.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / NAME).open("a+", encoding="utf-8") as stream:
-        if not _take(stream):
-            raise RequestError(
+        if not any(_take(stream) or time.sleep(0.02) for _ in range(_TRIES)):  # type: ignore[func-returns-value]
+            raise LockedError(
                 f"{folder} is being written by another process: {_owner(stream)}\n  wait until it ends, or end it first"
             )
         stream.truncate(0)
         stream.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         stream.flush()
-        yield
+        _held.add(folder.resolve())
+        try:
+            yield
+        finally:
+            _held.discard(folder.resolve())
 
 
 def is_locked(folder: Path) -> bool:
     """Whether another process is writing the run."""
+    if folder.resolve() in _held:
+        return False
     try:
         with (folder / NAME).open("r+", encoding="utf-8") as stream:
             return not _take(stream)
@@ -53,6 +67,8 @@ def is_locked(folder: Path) -> bool:
 
 def is_abandoned(folder: Path) -> bool:
     """Whether a process of this machine has been writing the run and is gone."""
+    if folder.resolve() in _held:
+        return False
     try:
         with (folder / NAME).open(encoding="utf-8") as stream:
             here = _owner(stream).endswith(f" on {socket.gethostname()}")

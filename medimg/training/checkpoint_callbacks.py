@@ -1,6 +1,7 @@
 """Which checkpoints a run keeps: the best epoch, the last one, and every one where asked."""
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 class RunIdentity(Callback):
-    """Writes into each checkpoint which run it is of: its configuration and its data.
+    """Writes into each checkpoint which run it is of, and how long that has taken.
 
     Args:
         config: in plain containers.
@@ -46,11 +47,22 @@ class RunIdentity(Callback):
     """
 
     def __init__(self, config: dict[str, Any], data_fingerprint: str) -> None:
-        self.identity = {"config": config, "data_fingerprint": data_fingerprint}
+        self.config, self.data_fingerprint = config, data_fingerprint
+        self.seconds = 0.0  # before this process
+        self._started = time.monotonic()
+
+    def of(self, trainer: L.Trainer) -> dict[str, Any]:
+        """What is written."""
+        return {
+            "config": self.config,
+            "data_fingerprint": self.data_fingerprint,
+            "world_size": trainer.world_size,
+            "seconds": self.seconds + time.monotonic() - self._started,
+        }
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Adds it as `run`."""
-        checkpoint["run"] = self.identity
+        checkpoint["run"] = self.of(trainer)
 
 
 class RunCheckpoint(ModelCheckpoint):
@@ -124,10 +136,11 @@ def checkpoints(*, every_epoch: bool, folder: Path, monitor: MonitorConfig | Non
         monitor: what selects the best epoch; None without a validation split, where the last epoch is the best.
     """
     kept: list[Callback] = [BestCheckpoint(folder, monitor)] if monitor is not None else []
-    # save_last=True would skip epochs that are not a best one, so the last epoch has a callback of its own
-    kept.append(_unconditional(folder, "last", save_top_k=1))
     if every_epoch:
         kept.append(_unconditional(folder, "epoch_{epoch:03d}", save_top_k=-1))
+    # save_last=True would skip epochs that are not a best one, so the last epoch has a callback of its own. It comes
+    # last: a run goes on from it, and does again what a kill in between has left out
+    kept.append(_unconditional(folder, "last", save_top_k=1))
     return kept
 
 

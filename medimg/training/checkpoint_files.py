@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 from medimg.errors import RequestError
 
@@ -75,6 +76,16 @@ def refuse_other_training(checkpoint: Mapping[str, Any], wanted: Mapping[str, An
             + "\n  ".join(differing)
             + "\n  for other settings, a new run can start from weights alone: model.init_from=FILE"
         )
+
+
+def refuse_other_model(checkpoint: Mapping[str, Any], wanted: Mapping[str, Tensor], file: Path) -> None:
+    """Raises RequestError where the weights of a checkpoint do not fit; the message names the first that does not."""
+    found = checkpoint["state_dict"]
+    for name in sorted({*found, *wanted}):
+        shapes = [tuple(weights[name].shape) if name in weights else None for weights in (found, wanted)]
+        if shapes[0] != shapes[1]:
+            there, here = ("not there" if shape is None else f"of shape {list(shape)}" for shape in shapes)
+            raise RequestError(f"{file} is a checkpoint of another model: {name} is {there} in it, and {here} here")
 
 
 def _of(settings: Mapping[str, Any], group: str, name: str) -> Any:

@@ -17,7 +17,6 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from medimg.config import LossConfig, PlateauConfig, TorchvisionConfig, TrainConfig
 from medimg.config.build import locate
 from medimg.config.check import as_dict, target_of
-from medimg.config.compare import differences, is_below, refuse_changes
 from medimg.data.datamodule import ImageDataModule
 from medimg.data.manifest import Manifest, Split
 from medimg.errors import RequestError, suggestion
@@ -25,8 +24,9 @@ from medimg.evaluation.predictions import Predictions
 from medimg.models.classifier import ImageClassifier
 from medimg.models.losses import class_weights
 from medimg.runs import RunFolder
+from medimg.training.check_start import check_start
 from medimg.training.checkpoint_callbacks import RunIdentity
-from medimg.training.checkpoint_files import Position, position, read_checkpoint, refuse_other_training
+from medimg.training.checkpoint_files import Position, read_checkpoint
 from medimg.training.epoch_table import EpochTable
 from medimg.training.evaluate import predict, write_evaluation
 from medimg.training.init_from import init_from
@@ -44,6 +44,7 @@ _NOISE = (
     ".*in eval mode at the start of training.*",  # meant: a frozen trunk
     ".*recommended to use .self.log.*sync_dist.*",  # metrics are of all processes already
     ".*resuming from a checkpoint that ended before the epoch ended.*",  # the sampler goes on where it was
+    ".*could not find the monitored key in the returned metrics.*",  # an epoch that is not validated
     ".*Total length of `list` across ranks is zero.*",  # no validation split
 )
 
@@ -91,8 +92,10 @@ class Experiment:
             manifest=manifest,
             same_batches=config.trainer.overfit_batches > 0,
         )
-        identity = RunIdentity(as_dict(config), manifest.fingerprint())
-        self.trainer = make_trainer(config, folder, self.has_validation, self.interrupts, identity)
+        self.identity = RunIdentity(as_dict(config), manifest.fingerprint())
+        self.trainer = make_trainer(config, folder, self.has_validation, self.interrupts, self.identity)
+        self.start = Position(0, 0, 0)
+        self.seconds_before = 0.0
 
     def facts(self) -> dict[str, Any]:
         """What run.json says of the model and the device."""
@@ -108,18 +111,35 @@ class Experiment:
             },
         }
 
-    def fit(self, checkpoint: Path | None, force: Collection[str] = ()) -> None:
-        """Trains, from a checkpoint's full state where one is given.
+    def start_from(self, checkpoint: Path, force: Collection[str] = ()) -> None:
+        """Makes sure that training can go on from a checkpoint's full state, before anything is written.
 
         Args:
             checkpoint: of this run, or of another with the same model, optimizer and schedule.
             force: keys of settings that may differ from those that the run's own checkpoint was made with.
 
         Raises:
-            RequestError: the checkpoint cannot be read, or is of another model or of other classes.
+            RequestError: the checkpoint cannot be read, or is of another training; the message says what differs.
+        """
+        content = read_checkpoint(checkpoint, self.manifest.classes)
+        self.start = check_start(
+            content,
+            checkpoint,
+            config=as_dict(self.config),
+            classifier=self.classifier,
+            identity=self.identity.of(self.trainer),
+            run=self.folder if checkpoint == self.folder.last else None,
+            force=force,
+        )
+        self.seconds_before = self.identity.seconds = float(content.get("run", {}).get("seconds", 0.0))
+
+    def fit(self, checkpoint: Path | None) -> None:
+        """Trains, from a checkpoint's full state where one is given, which `start_from` has looked at.
+
+        Raises:
             Interrupted: a signal came; the state of the last optimizer step is saved.
         """
-        start = self._check_start(checkpoint, force) if checkpoint else Position(0, 0, 0)
+        start = self.start
         self.data.start_at(start.epoch, start.batches)
         for callback in callbacks_of(self.trainer, EpochTable):
             callback.start_at(start.epoch)
@@ -135,12 +155,6 @@ class Experiment:
                 self.trainer.fit(self.classifier, datamodule=self.data, ckpt_path=checkpoint, weights_only=True)
         except MisconfigurationException as error:
             raise RequestError(f"the trainer refuses: {error}\n  see the trainer.* and callbacks.* keys") from error
-        except RuntimeError as error:
-            if "loading state_dict" not in str(error):
-                raise
-            raise RequestError(
-                f"{checkpoint} is a checkpoint of another model\n  {str(error).splitlines()[0]}"
-            ) from error
         self._say_if_stopped_early()
         self._settle_best()
 
@@ -167,38 +181,12 @@ class Experiment:
             log_hparams(self.trainer, self.config, results["val"] | ({} if loss is None else {"loss": loss}))
         return results
 
-    def _check_start(self, checkpoint: Path, force: Collection[str]) -> Position:
-        """Where a checkpoint's state goes on, once it is sure that this run can go on from it."""
-        content = read_checkpoint(checkpoint, self.manifest.classes)
-        refuse_other_training(content, dict(self.classifier.hparams), checkpoint)
-        own = checkpoint == self.folder.last
-        origin = content.get("run", {})
-        config = as_dict(self.config)
-        if own and origin:
-            refuse_changes(origin["config"], config, self.folder.shown, force)
-        start = position(content)
-        same_batches = origin.get("data_fingerprint") == self.manifest.fingerprint() and not any(
-            is_below(key, ("data.batch_size", "data.sampler", "seed"))
-            for key in differences(origin.get("config", {}), config)
-        )
-        if start.batches and not same_batches:
-            raise RequestError(
-                f"{checkpoint} was saved in the middle of an epoch, whose other batches would not be the same\n"
-                "  with other data, data.batch_size, data.sampler or seed: model.init_from=FILE takes its weights alone"
-            )
-        epochs = self.config.trainer.max_epochs
-        if start.epoch > epochs or (start.epoch == epochs and not own):
-            raise RequestError(
-                f"{checkpoint} has had {start.epoch} epochs, so trainer.max_epochs={epochs} "
-                f"leaves nothing to train\n  trainer.max_epochs={start.epoch + 10} adds ten"
-            )
-        return start
-
     def _settle_best(self) -> None:
         """Without a validation the last epoch is the best: there is nothing to choose by."""
-        if not self.folder.last.is_file():
+        missing = self.trainer.strategy.broadcast(not self.folder.last.is_file())
+        if missing:  # of all processes, as saving is
             self.trainer.save_checkpoint(self.folder.last)
-        if self.trainer.is_global_zero and not self.folder.best.is_file():
+        if self.trainer.is_global_zero and not (self.has_validation and self.folder.best.is_file()):
             if self.has_validation:
                 log.warning("training ended before the first validation: the last weights count as the best")
             _link(self.folder.last, self.folder.best)
@@ -270,11 +258,13 @@ def _device_name(trainer: L.Trainer) -> str:
 
 def _link(source: Path, target: Path) -> None:
     """A second name for a file; a copy where the file system has no hard links."""
-    target.unlink(missing_ok=True)
+    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
+    unfinished.unlink(missing_ok=True)
     try:
-        os.link(source, target)
+        os.link(source, unfinished)
     except OSError:
-        shutil.copyfile(source, target)
+        shutil.copyfile(source, unfinished)
+    unfinished.replace(target)
 
 
 def _quiet() -> None:

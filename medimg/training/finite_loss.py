@@ -10,6 +10,7 @@ from torch import Tensor
 from medimg.errors import MedimgError
 
 _EVERY = 10
+_CURES = "a smaller optimizer.lr, trainer.gradient_clip_val=1.0, trainer.precision=32-true"
 
 
 class FiniteLoss(Callback):
@@ -30,8 +31,14 @@ class FiniteLoss(Callback):
             self.check()
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Keeps weights that are no numbers from replacing good ones."""
+        """Keeps weights that are no numbers from replacing good ones; the last step's loss was of those before it."""
         self.check()
+        trained = [parameter for parameter in pl_module.parameters() if parameter.requires_grad]
+        if trained and not torch.stack([torch.isfinite(parameter).all() for parameter in trained]).all():
+            raise MedimgError(
+                f"the weights are not finite after step {trainer.global_step}, in epoch {trainer.current_epoch}\n"
+                f"  likely cures: {_CURES}"
+            )
 
     def check(self) -> None:
         """Raises MedimgError where a loss that was noted is not finite, naming the first."""
@@ -43,6 +50,5 @@ class FiniteLoss(Callback):
         epoch, batch, rate = steps[finite.index(False)]
         raise MedimgError(
             f"the loss is not finite: epoch {epoch}, step {batch} of it, at learning rate {rate:g}\n"
-            "  likely cures: a smaller optimizer.lr, trainer.gradient_clip_val=1.0, trainer.precision=32-true; "
-            "trainer=debug names the operation"
+            f"  likely cures: {_CURES}; trainer=debug names the operation"
         )

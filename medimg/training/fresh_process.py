@@ -14,15 +14,19 @@ from medimg.runs import RunFolder, provenance
 def takes_many(trainer: TrainerConfig | Mapping[str, Any]) -> bool:
     """Whether a job trains in several processes. In a sweep, `auto` is the one device that the job was given."""
     node = trainer if isinstance(trainer, Mapping) else as_dict(trainer)
-    return node["strategy"] != "auto" or node["num_nodes"] != 1 or node["devices"] not in (1, "auto")
+    devices = node["devices"]
+    several = len(devices) > 1 if isinstance(devices, list | tuple) else devices not in (1, "auto")
+    return node["strategy"] != "auto" or node["num_nodes"] != 1 or several
 
 
 def become_resume(config: TrainConfig, folder: RunFolder) -> NoReturn:
     """Replaces this process by `medimg resume run=FOLDER`: a run without a checkpoint begins in its own folder."""
-    if not folder.info():
+    if not folder.has_begun():
         folder.claim()
+        monitor = as_dict(config.monitor)
+        started = {"started": provenance.now(), "in_sweep": True, "command": provenance.command()}
+        folder.update(status="running", name=config.name, seed=config.seed, monitor=monitor, **started)
         folder.write_config(as_dict(config))
-        folder.update(status="running", name=config.name, seed=config.seed, started=provenance.now(), in_sweep=True)
     words = [quote("run", str(folder.path)), f"trainer.max_epochs={config.trainer.max_epochs}"]
     if config.allow:
         groups = (f"{group}:[{','.join(targets)}]" for group, targets in config.allow.items())

@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -10,22 +11,27 @@ from types import FrameType
 from medimg.errors import Interrupted
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
+_SAME = 2.0  # seconds
 
 
 class Interrupts:
     """What `interruptible` makes of signals. In `deferred` parts the first one is noted, to be acted on when it suits.
 
-    A second signal is not noted but acted on at once: who sends it does not want to wait.
+    A second signal is not noted but acted on at once: who sends it does not want to wait. One that follows within two
+    seconds is taken for the first: a scheduler signals all processes of a job, and a sweep passes its own on.
     """
 
     def __init__(self) -> None:
         self.noted: int | None = None
+        self._noted_at = 0.0
         self._deferring = False
 
     def handle(self, number: int) -> None:
         """Raises Interrupted, or notes the signal."""
         if self._deferring and self.noted is None:
-            self.noted = number
+            self.noted, self._noted_at = number, time.monotonic()
+            return
+        if self._deferring and time.monotonic() - self._noted_at < _SAME:
             return
         for each in SIGNALS:
             signal.signal(each, signal.SIG_IGN)

@@ -31,7 +31,7 @@ def run_job(config: TrainConfig, folder: RunFolder, *, in_sweep: bool) -> float 
         folder.error_file.unlink(missing_ok=True)  # where it was refused before, and no longer is
         log.info("%s: finished before, skipped", folder.path.name)
         return best_value(config, folder)
-    return _run(config, folder, in_sweep=True, resume=bool(folder.info()))
+    return _run(config, folder, in_sweep=True, resume=folder.has_begun())
 
 
 def resume_job(
@@ -68,7 +68,8 @@ def _refuse_extension(before: TrainConfig, config: TrainConfig, folder: RunFolde
     """Raises RequestError where there is nothing left to do, or more epochs would not be more of the same."""
     info = folder.info()
     had, wanted = before.trainer.max_epochs, config.trainer.max_epochs
-    if info.get("status") == "completed" and wanted <= had:
+    more = any(getattr(before.trainer, key) != getattr(config.trainer, key) for key in ("max_steps", "max_time"))
+    if info.get("status") == "completed" and wanted <= had and not more:
         raise RequestError(
             f"{folder.shown} is finished, with trainer.max_epochs={had}\n  to extend it: trainer.max_epochs={had + 10}"
         )
@@ -92,7 +93,7 @@ def is_done(config: TrainConfig, folder: RunFolder) -> bool:
     Raises:
         RequestError: it is another run, or was made of other images; the message names what differs.
     """
-    if not folder.info():
+    if not folder.has_begun():
         return False
     recorded = check(folder.read_config() | {"allow": None}, config.allow)
     found = differences(as_dict(recorded), as_dict(config), ("allow", "paths", "sweep", "trainer.max_epochs"))
@@ -102,7 +103,15 @@ def is_done(config: TrainConfig, folder: RunFolder) -> bool:
             f"{folder.shown} holds a run with other settings\n{shown}\n"
             "  give the study another name=, or put that folder elsewhere"
         )
-    if folder.info().get("status") != "completed" or recorded.trainer.max_epochs < config.trainer.max_epochs:
+    had, wanted = recorded.trainer.max_epochs, config.trainer.max_epochs
+    if wanted > had:
+        _refuse_extension(recorded, config, folder)
+    elif wanted < had and not folder.info().get("resumed"):  # else it has been extended by hand
+        raise RequestError(
+            f"{folder.shown} holds a run with trainer.max_epochs={had}, not {wanted}\n"
+            "  give the study another name=, or put that folder elsewhere"
+        )
+    if folder.info().get("status") != "completed" or wanted > had:
         return False
     logging.disable(logging.WARNING)  # what there is to say of the data was said when the job ran
     try:

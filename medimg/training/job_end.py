@@ -26,7 +26,7 @@ def settle(folder: RunFolder, code: int, asked_to_end: Sequence[int]) -> float |
     """
     status = folder.info().get("status")
     if code == 0 and status == "completed":
-        return _value(folder)
+        return value_of(folder)
     if status == "failed" or is_locked(folder.path):
         return None
     number = -code if code < 0 else code - 128
@@ -57,7 +57,10 @@ def _cause(code: int) -> str:
     return f"the process of the job was ended by {name}{memory}"
 
 
-def _value(folder: RunFolder) -> float | None:
+def value_of(folder: RunFolder) -> float | None:
+    """The best monitored value of a run that ended well; None of any other."""
+    if folder.info().get("status") != "completed":
+        return None
     try:
         recorded = folder.read_config()
         return best_value(check(recorded, recorded.get("allow")), folder)

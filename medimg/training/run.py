@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Collection
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from medimg.config import TrainConfig
 from medimg.config.check import as_dict
@@ -20,6 +20,9 @@ from medimg.runs import RunFolder, provenance
 from medimg.runs.lock import locked
 from medimg.training.failures import leave_word, take_word, told
 from medimg.training.interrupts import Interrupts, interruptible
+
+if TYPE_CHECKING:
+    from medimg.training.experiment import Experiment
 
 log = logging.getLogger(__name__)
 
@@ -53,46 +56,65 @@ def train(
     if not folder.writable:
         logging.getLogger("medimg").setLevel(logging.WARNING)  # the first process speaks for all
     with locked(folder.path) if folder.writable else nullcontext():
-        clock = _begin(config, folder, in_sweep=in_sweep, resume=resume, force=force)
+        # a run that goes on is left as it is until it is sure that it can
+        clock = None if resume else _begin(config, folder, in_sweep=in_sweep)
         try:
             with interruptible() as interrupts:
-                results = _course(config, folder, interrupts, in_sweep=in_sweep, resume=resume, force=force)
+                manifest, checkpoint, experiment = _prepare(config, folder, interrupts, resume=resume, force=force)
+                if clock is None:
+                    clock = _go_on(config, folder, experiment.seconds_before, force)
+                _record_data(folder, manifest)
+                folder.update(**experiment.facts())
+                experiment.fit(checkpoint)
+                results = experiment.evaluate(["val", "test"] if _looks_at_test(config, in_sweep) else ["val"])
         except Interrupted:
-            _end(folder, "interrupted", clock)
-            if folder.writable:
-                log.info("medimg resume run=%s goes on with it", folder.shown)
+            if clock is not None:
+                _end(folder, "interrupted", clock)
+                if folder.writable:
+                    log.info("medimg resume run=%s goes on with it", folder.shown)
             raise
         except Exception as error:
             failure = take_word(folder) or told(error, folder)
-            _record_failure(folder, clock, failure)
+            if clock is not None:
+                _record_failure(folder, clock, failure)
             raise failure from error
         _end(folder, "completed", clock)
     return results
 
 
-def _begin(config: TrainConfig, folder: RunFolder, *, in_sweep: bool, resume: bool, force: Collection[str]) -> float:
-    """Writes what is known before anything runs; returns when the run would have started had it never stopped."""
-    before = folder.info() if resume else {}
-    if resume:
-        folder.forget_results()
-    elif folder.writable:
+def _begin(config: TrainConfig, folder: RunFolder, *, in_sweep: bool) -> float:
+    """Writes what is known before anything runs; returns when that was."""
+    if folder.writable:
         folder.claim()
-    folder.write_config(as_dict(config))
     folder.update(
         status="running",
         name=config.name,
         seed=config.seed,
         monitor=as_dict(config.monitor),
-        started=before.get("started") or provenance.now(),
+        started=provenance.now(),
         finished=None,
         in_sweep=in_sweep,
-        command=before.get("command") or provenance.command(),
+        command=provenance.command(),
         versions=provenance.versions(),
         git=provenance.git_state(Path.cwd()),
     )
-    if resume:
-        folder.update(resumed=[*before.get("resumed", []), {"at": provenance.now(), "forced": sorted(force)}])
-    return time.monotonic() - float(before.get("seconds") or 0.0)
+    folder.write_config(as_dict(config))  # after run.json: one without a configuration has not begun
+    return time.monotonic()
+
+
+def _go_on(config: TrainConfig, folder: RunFolder, seconds: float, force: Collection[str]) -> float:
+    """Makes ready a run that is taken up; returns when it would have started had it never stopped."""
+    before = folder.info()
+    folder.forget_results()
+    folder.write_config(as_dict(config))
+    folder.update(
+        status="running",
+        finished=None,
+        versions=provenance.versions(),
+        git=provenance.git_state(Path.cwd()),
+        resumed=[*before.get("resumed", []), {"at": provenance.now(), "forced": sorted(force)}],
+    )
+    return time.monotonic() - max(seconds, float(before.get("seconds") or 0.0))
 
 
 def _end(folder: RunFolder, status: str, clock: float) -> None:
@@ -111,32 +133,30 @@ def _record_failure(folder: RunFolder, clock: float, failure: MedimgError) -> No
         log.error("%s: the failure could not be recorded: %s", folder.shown, error)
 
 
-def _course(
-    config: TrainConfig,
-    folder: RunFolder,
-    interrupts: Interrupts,
-    *,
-    in_sweep: bool,
-    resume: bool,
-    force: Collection[str],
-) -> dict[str, Any]:
+def _prepare(
+    config: TrainConfig, folder: RunFolder, interrupts: Interrupts, *, resume: bool, force: Collection[str]
+) -> tuple[Manifest, Path | None, "Experiment"]:
+    """The images, the checkpoint to start from, and the experiment, which can start from it."""
     # the data first: its mistakes are found before anything heavy is imported
     manifest = load_manifest(config.data, Path(config.paths.cache).expanduser())
-    _record_data(folder, manifest, may_change=not resume or "data" in force)
+    if resume and "data" not in force:
+        _refuse_other_data(folder, manifest)
 
     from medimg.training.experiment import Experiment
 
     checkpoint = _starting_point(config, folder, resume=resume)
     experiment = Experiment(config, folder, manifest, interrupts, load_weights=checkpoint is None)
-    folder.update(**experiment.facts())
-    experiment.fit(checkpoint, force)
-    return experiment.evaluate(["val", "test"] if _looks_at_test(config, in_sweep) else ["val"])
+    if checkpoint is not None:
+        experiment.start_from(checkpoint, force)
+    return manifest, checkpoint, experiment
 
 
 def _starting_point(config: TrainConfig, folder: RunFolder, *, resume: bool) -> Path | None:
     """The checkpoint whose full state training goes on from; None: it begins."""
     if resume and folder.last.is_file():
         return folder.last
+    if resume and folder.epochs() <= 1:
+        folder.forget_checkpoints()  # killed before the first epoch's last.ckpt, the best one may be there
     if resume and any(folder.checkpoints.glob("*.ckpt")):
         raise RequestError(
             f"{folder.shown} has no checkpoints/{folder.last.name} to go on from, though it has others\n"
@@ -147,13 +167,15 @@ def _starting_point(config: TrainConfig, folder: RunFolder, *, resume: bool) -> 
     return Path(config.ckpt_path).expanduser() if config.ckpt_path else None
 
 
-def _record_data(folder: RunFolder, manifest: Manifest, *, may_change: bool) -> None:
-    fingerprint = manifest.fingerprint()
-    if not may_change and folder.info().get("data_fingerprint") not in {None, fingerprint}:
+def _refuse_other_data(folder: RunFolder, manifest: Manifest) -> None:
+    if folder.info().get("data_fingerprint") not in {None, manifest.fingerprint()}:
         raise RequestError(
             f"the images have changed since {folder.shown} was started: {changes(folder.manifest_file, manifest)}\n"
             "  a new run takes them as they are now; 'force=[data]' goes on with them all the same"
         )
+
+
+def _record_data(folder: RunFolder, manifest: Manifest) -> None:
     if folder.writable:
         write_manifest_csv(manifest, folder.manifest_file)
     folder.update(
@@ -162,7 +184,7 @@ def _record_data(folder: RunFolder, manifest: Manifest, *, may_change: bool) -> 
         split_unit=manifest.split_unit,
         synthetic=manifest.synthetic,
         counts=manifest.counts(),
-        data_fingerprint=fingerprint,
+        data_fingerprint=manifest.fingerprint(),
         images_fingerprint=manifest.images_fingerprint(),
     )
 

@@ -17,9 +17,12 @@ from medimg.config.wording import explain
 from medimg.errors import RequestError, suggestion
 from medimg.randomness import derive_seed
 from medimg.runs import RunFolder
+from medimg.runs.lock import is_locked
+from medimg.training.job_end import value_of
 from medimg.training.search_command import command
 from medimg.training.search_space import Space, read_space
 from medimg.training.search_storage import FOLDER, OVERRIDES, alone, need_optuna, open_study
+from medimg.training.sweep_job import SweepStopped
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -140,7 +143,11 @@ class Search:
         """Launches batches until enough trials have ended."""
         while batch := self._batch():
             distinct = {trial.folder: trial for trial in batch}  # two trials may propose the same
-            returned = self.launch([trial.overrides for trial in distinct.values()], batch[0].number)
+            try:
+                returned = self.launch([trial.overrides for trial in distinct.values()], batch[0].number)
+            except SweepStopped:  # the launcher brings no outcomes; the folders of those that were started have them
+                batch = [trial for trial in batch if self._info(trial)]
+                returned = [self._outcome(trial) for trial in distinct.values()]
             outcomes = dict(zip(distinct, returned, strict=True))
             failed = [self._settle(trial, outcomes[trial.folder]) for trial in batch]
             if any(self._was_interrupted(trial) for trial in batch):
@@ -228,6 +235,10 @@ class Search:
             self._say(trial, f"{self.config.monitor.metric} {value:.4f}")
         return False
 
+    def _outcome(self, trial: Trial) -> JobReturn:
+        value = value_of(RunFolder(self.folder / trial.folder))
+        return JobReturn(overrides=trial.overrides, status=JobStatus.COMPLETED, _return_value=value)
+
     def _fail(self, trial: Trial, why: str) -> None:
         from optuna.trial import TrialState
 
@@ -235,7 +246,9 @@ class Search:
         self._say(trial, f"failed{': ' if why else ''}{why}")
 
     def _was_interrupted(self, trial: Trial) -> bool:
-        return self._info(trial).get("status") == "interrupted"
+        """Whether it is still to be run to its end, here or in another process that is at it."""
+        folder = self.folder / trial.folder
+        return self._info(trial).get("status") == "interrupted" or is_locked(folder)
 
     def _info(self, trial: Trial) -> dict[str, Any]:
         with suppress(RequestError):

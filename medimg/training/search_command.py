@@ -1,12 +1,12 @@
 """The command line that trains a trial of a search again, as a run of its own."""
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
 
 from medimg.config import TrainConfig
 from medimg.config.check import as_dict
+from medimg.config.compare import flatten
 from medimg.errors import RequestError
 from medimg.training.search_space import plain
 
@@ -19,14 +19,7 @@ def command(overrides: Sequence[str], check: Callable[[Sequence[str]], TrainConf
     config = check(overrides)
     changed: list[str] = []
     with suppress(RequestError):  # where they make no sense without that file
-        there, here = _flat(as_dict(config)), _flat(as_dict(check(kept)))
+        there, here = dict(flatten(as_dict(config))), dict(flatten(as_dict(check(kept))))
         differing = [key for key, value in there.items() if here.get(key, value) != value]
         changed = [f"{key}={plain(there[key])}" for key in differing if not f"{key}=".startswith(_OF_THE_SEARCH)]
     return shlex.join(["medimg", "train", *kept, *changed, f"name={config.name}_best"])
-
-
-def _flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in node.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return flat

@@ -17,6 +17,7 @@ from medimg.config.training import TrainConfig
 from medimg.errors import Interrupted, RequestError
 from medimg.runs import RunFolder
 from medimg.runs.records import find_runs
+from medimg.terminal import show
 from medimg.training.fresh_process import takes_many
 from medimg.training.job_end import lines_of_failures
 from medimg.training.sweep_job import SweepStopped, stopping, sweep_job
@@ -37,6 +38,10 @@ def sweep(hydra: Hydra, overrides: Sequence[str], check: Check) -> int:
     for override in parse(overrides):
         if override.is_sweep_override() and override.key_or_group in {"name", "paths.runs"}:
             raise RequestError(f"{override.input_line}: the jobs of a sweep share one folder, so give one value")
+        if override.key_or_group == "hydra.sweep.subdir":
+            raise RequestError(
+                f"{override.input_line}: jobs are named by their settings, so that the same command finds them again"
+            )
     base = compose(without_sweep(overrides))
     study = Path(base.hydra.sweep.dir).absolute()
     _refuse_launcher(base)
@@ -71,7 +76,7 @@ def report(folders: Sequence[RunFolder], study: Path) -> int:
     """
     from medimg.reporting.leaderboard import write_leaderboard
 
-    print(write_leaderboard([*folders, *find_runs([study])], study))  # noqa: T201 - the result of the command
+    show(write_leaderboard([*folders, *find_runs([study])], study))
     log.warning("\nleaderboard.csv, .md and .png are in %s", study)
     failures = lines_of_failures(folders)
     if failures:

@@ -5,6 +5,8 @@ from typing import TextIO
 
 from tqdm import tqdm
 
+from medimg.terminal import show
+
 
 class _Bar(tqdm):  # type: ignore[misc]
     monitor_interval = 0  # tqdm's own thread would be in the way of forking
@@ -54,7 +56,7 @@ class Display:
         if self._bar is not None:
             self._bar.write(text, file=self.stream)
         else:
-            print(text, file=self.stream, flush=True)
+            show(text, self.stream)
 
     def close(self) -> None:
         """Takes the bar away."""

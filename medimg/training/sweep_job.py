@@ -17,7 +17,7 @@ from medimg.config.check import check
 from medimg.errors import MedimgError
 from medimg.files import write_text
 from medimg.runs import RunFolder
-from medimg.runs.lock import is_locked
+from medimg.runs.lock import LockedError
 from medimg.training.fresh_process import become_resume, takes_many
 from medimg.training.job import is_done, run_job, with_absolute_paths
 
@@ -55,14 +55,14 @@ def sweep_job(composed: DictConfig) -> float | None:
 def _guarded(composed: DictConfig) -> float | None:
     folder = RunFolder(Path(HydraConfig.get().runtime.output_dir))
     try:
-        if is_locked(folder.path):
-            log.error("%s: another process is running it right now", folder.path.name)
-            return None
         raw: dict[str, Any] = OmegaConf.to_container(composed, resolve=True)  # type: ignore[assignment]
         config = with_absolute_paths(check(raw, raw.get("allow")))
         if _forked and takes_many(config.trainer) and not is_done(config, folder):
             become_resume(config, folder)
         return run_job(config, folder, in_sweep=True)
+    except LockedError:
+        log.error("%s: another process is running it right now", folder.path.name)
+        return None
     except Exception as error:
         kind = "" if isinstance(error, MedimgError) else f"{type(error).__name__}: "
         log.error("%s: failed: %s%s", folder.path.name, kind, error)

@@ -63,7 +63,7 @@ def test_what_cannot_change_a_result_or_is_its_spread_tells_no_settings_apart(re
         ("model.batch_norm=false", "model.batch_norm", ["true", "false"]),
         ("augment=rotate_zoom", "augment", ["none", "rotate=10.0 zoom=0.1"]),
         ("augment.noise=0.5", "augment.noise", ["0.0", "0.5"]),
-        ("callbacks=early_stopping", "callbacks.early_stopping", ["none", "EarlyStopping"]),
+        ("callbacks=early_stopping", "callbacks.early_stopping", ["none", "RunEarlyStopping"]),
         ("data.image_size=[32,48]", "data.image_size", ["null", "[32,48]"]),
         ("trainer.max_epochs=7", "trainer.max_epochs", ["10", "7"]),
         ("trainer.devices=[0,1]", "trainer.devices", ["1", "2"]),

@@ -111,14 +111,18 @@ def test_helpers_of_distributed_training_write_nothing(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
 
 
-@pytest.mark.parametrize("name", ["run.json", "checkpoints/other.pth", "metrics.csv", "predictions/mine.csv"])
+@pytest.mark.parametrize("name", ["config.yaml", "checkpoints/other.pth", "metrics.csv", "predictions/mine.csv"])
 def test_a_new_run_writes_over_nothing(tmp_path: Path, name: str) -> None:
     file = tmp_path / name
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("{}", encoding="utf-8")
-    with pytest.raises(RequestError, match=name.partition("/")[0] if "run" not in name else "holds a run already"):
+    with pytest.raises(RequestError, match=name.partition("/")[0]):
         RunFolder(tmp_path).claim()
     assert file.read_text(encoding="utf-8") == "{}"
+    (tmp_path / "config.yaml").write_text("{}", encoding="utf-8")
+    (tmp_path / "run.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(RequestError, match="holds a run already"):
+        RunFolder(tmp_path).claim()
 
 
 def test_an_empty_folder_or_one_with_a_log_can_be_claimed(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from medimg.errors import RequestError
+from medimg.runs import lock
 from medimg.runs.lock import is_abandoned, is_locked, locked
 
 fork = multiprocessing.get_context("fork")
@@ -64,3 +65,20 @@ def test_an_orphaned_worker_does_not_hold_it(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there_is_not_locked(tmp_path: Path) -> None:
     assert not is_locked(tmp_path / "none")
     assert not is_abandoned(tmp_path / "none")
+
+
+def test_looking_does_not_release_the_lock_of_this_process(tmp_path: Path) -> None:
+    """Closing any descriptor of the file would."""
+    with locked(tmp_path):
+        assert not is_locked(tmp_path)
+        assert not is_abandoned(tmp_path)
+        ours, theirs = fork.Pipe()
+        process = fork.Process(target=look, args=(tmp_path, theirs))
+        process.start()
+        assert ours.recv() is True
+        process.join()
+
+
+def look(folder: Path, answer: Connection) -> None:
+    lock._held.clear()  # as another process knows nothing of it
+    answer.send(is_locked(folder))

@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from medimg.errors import Interrupted
+from medimg.training import interrupts as interrupts_module
 from medimg.training.interrupts import SIGNALS, interruptible
 
 
@@ -92,8 +93,14 @@ def test_a_first_signal_is_noted_while_the_work_defers_it_and_raised_at_the_end(
     assert reached == ["end of the part"]
 
 
-def test_a_second_signal_is_not_deferred() -> None:
+def test_a_second_signal_is_not_deferred_but_a_repetition_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scheduler signals all processes, and a sweep passes its own on: that is one wish."""
+    now = [100.0]
+    monkeypatch.setattr(interrupts_module.time, "monotonic", lambda: now[0])
     with pytest.raises(Interrupted, match="SIGINT"), interruptible() as interrupts, interrupts.deferred():
         os.kill(os.getpid(), signal.SIGTERM)
+        now[0] += 0.5
+        os.kill(os.getpid(), signal.SIGTERM)
+        now[0] += 3
         os.kill(os.getpid(), signal.SIGINT)
         pytest.fail("it went on")

@@ -11,6 +11,7 @@ import lightning as L
 import pytest
 import torch
 from conftest import tiny_overrides
+from tiny_training import logging_as_before
 
 from medimg.config.compose import load
 from medimg.errors import Interrupted, MedimgError, RequestError
@@ -124,10 +125,10 @@ def test_changed_images_are_named_and_refused_unless_that_is_meant(tmp_path: Pat
     gone.unlink()
     with pytest.raises(RequestError, match=rf"images have changed.*1 gone \('train/a/{gone.name}'\)"):
         resume_job(str(folder.path), tmp_path, longer)
-    assert folder.info()["status"] == "failed"
+    assert folder.info()["status"] == "completed"
     resume_job(str(folder.path), tmp_path, longer, force=["data"])
     assert epochs(folder) == ["0", "1", "2"]
-    assert [entry["forced"] for entry in folder.info()["resumed"]] == [[], [], ["data"]]
+    assert [entry["forced"] for entry in folder.info()["resumed"]] == [[], ["data"]]
 
 
 def test_a_changed_configuration_is_named_and_refused_unless_that_is_meant(
@@ -339,3 +340,124 @@ def test_a_sweep_takes_up_what_was_interrupted_and_leaves_what_was_extended(
     with pytest.raises(RequestError, match=r"other settings\n  model\.widths: \[4, 8\] there, \[4, 6\] now"):
         run_job(load([*tiny_overrides(tmp_path, session_cache), "model.widths=[4,6]"]), folder, in_sweep=True)
     assert folder.last.stat().st_mtime_ns == written
+
+
+def content_of(folder: RunFolder) -> dict[str, bytes]:
+    hidden = {".lock"}
+    return {
+        str(file.relative_to(folder.path)): file.read_bytes()
+        for file in folder.path.rglob("*")
+        if file.is_file() and file.name not in hidden
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "force"),
+    [
+        ({"trainer.max_epochs": 2}, []),
+        ({"trainer.max_epochs": 4, "augment.rotate": 45.0}, []),
+        ({"trainer.max_epochs": 4, "model.widths": [4, 6]}, ["model.widths"]),
+        ({"trainer.max_epochs": 4, "data.split_seed": 5}, ["data.split_seed"]),
+        ({"trainer.max_epochs": 4, "data.root": "/nowhere", "data.classes": ["a", "b"]}, ["data.classes"]),
+    ],
+)
+def test_a_resume_that_is_refused_leaves_the_run_as_it_is(
+    tiny_run: tuple[RunFolder, object], tmp_path: Path, changes: dict[str, object], force: list[str]
+) -> None:
+    folder = RunFolder(Path(shutil.copytree(tiny_run[0].path, tmp_path / "copy")))
+    before = content_of(folder)
+    with logging_as_before(), pytest.raises(RequestError):
+        resume_job(str(folder.path), tmp_path, changes, force=force)
+    after = content_of(folder)
+    assert {name for name in before if before[name] != after.get(name)} <= {"train.log"}
+    assert set(after) - set(before) <= {"train.log"}
+
+
+def test_without_validation_an_extended_run_is_evaluated_on_its_new_last_epoch(
+    tmp_path: Path, session_cache: Path
+) -> None:
+    folder = RunFolder(tmp_path / "run")
+    overrides = [*tiny_overrides(tmp_path, session_cache), "data.val_fraction=0", "trainer.max_epochs=1"]
+    run_job(load(overrides), folder, in_sweep=False)
+    resume_job(str(folder.path), tmp_path, {"trainer.max_epochs": 2})
+    best = torch.load(folder.best, weights_only=True)
+    assert best["epoch"] == 1
+    assert all(torch.equal(value, weights(folder)[name]) for name, value in best["state_dict"].items())
+
+
+def test_a_run_that_stopped_early_and_was_killed_in_its_evaluation_is_not_trained_on(
+    tmp_path: Path, session_cache: Path
+) -> None:
+    folder = RunFolder(tmp_path / "run")
+    patience = ["callbacks=early_stopping", "callbacks.early_stopping.patience=1", "optimizer.lr=1e-12"]
+    overrides = [*tiny_overrides(tmp_path, session_cache), *patience, "trainer.max_epochs=6", "model.batch_norm=false"]
+    run_job(load(overrides), folder, in_sweep=False)
+    before, kept = epochs(folder), weights(folder)
+    folder.update(status="running")
+    folder.results_file.unlink()
+    resume_job(str(folder.path), tmp_path)
+    assert epochs(folder) == before
+    assert all(torch.equal(value, weights(folder)[name]) for name, value in kept.items())
+    assert folder.results_file.is_file()
+
+
+def test_a_run_killed_before_its_configuration_was_written_begins_anew(tmp_path: Path, session_cache: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.update(status="failed")
+    run_job(load([*tiny_overrides(tmp_path, session_cache), "trainer.max_epochs=1"]), folder, in_sweep=True)
+    assert folder.info()["status"] == "completed"
+
+
+def test_a_checkpoint_of_a_schedule_with_a_length_does_not_go_on_to_another(
+    tmp_path: Path, session_cache: Path
+) -> None:
+    overrides = [*tiny_overrides(tmp_path, session_cache), "scheduler=cosine", "trainer.max_epochs=1"]
+    folder = RunFolder(tmp_path / "run")
+    run_job(load(overrides), folder, in_sweep=True)
+    longer = [*overrides, "trainer.max_epochs=2"]
+    with pytest.raises(RequestError, match="schedule was made for 1"):
+        run_job(load([*longer, f"ckpt_path={folder.last}"]), RunFolder(tmp_path / "other"), in_sweep=False)
+    with pytest.raises(RequestError, match="schedule was made for 1"):  # the same job of a sweep, now longer
+        run_job(load(longer), folder, in_sweep=True)
+
+
+@pytest.mark.parametrize("every", [7, pytest.param(1, marks=pytest.mark.soak)])
+def test_killed_before_any_file_is_put_in_its_place(
+    tiny_run: tuple[RunFolder, object], tmp_path: Path, session_cache: Path, every: int
+) -> None:
+    """The worst moments: each time one file is new and the next is old."""
+    overrides = tiny_overrides(tmp_path, session_cache)
+    replace = Path.replace
+
+    def attempt(folder: RunFolder, moment: int) -> int:
+        child = os.fork()
+        if child == 0:
+            left = [moment]
+
+            def counted(self: Path, target: Path) -> Path:
+                left[0] -= 1
+                if left[0] < 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return replace(self, target)
+
+            Path.replace = counted  # type: ignore[method-assign]
+            try:
+                run_job(load(overrides), folder, in_sweep=False)
+            finally:
+                os._exit(0)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    for moment in range(0, 1000, every):
+        folder = RunFolder(tmp_path / f"run{moment}")
+        if attempt(folder, moment) == 0:
+            break
+        if folder.has_begun():
+            resume_job(str(folder.path), tmp_path)
+        else:
+            run_job(load(overrides), folder, in_sweep=True)
+        assert all(torch.equal(value, weights(folder)[name]) for name, value in weights(tiny_run[0]).items()), moment
+        assert folder.metrics_file.read_text() == tiny_run[0].metrics_file.read_text(), moment
+        kept = {file.name for file in folder.checkpoints.iterdir()}
+        assert kept == {file.name for file in tiny_run[0].checkpoints.iterdir()}, moment
+        assert folder.predictions("val").read_text() == tiny_run[0].predictions("val").read_text(), moment
+    assert moment > 20

@@ -92,7 +92,7 @@ def test_max_time_ends_training(tmp_path: Path) -> None:
 
 
 def test_early_stopping_stops_early(tmp_path: Path) -> None:
-    stopping = {"_target_": "lightning.pytorch.callbacks.EarlyStopping", "patience": 2}
+    stopping = {"_target_": "medimg.training.RunEarlyStopping", "patience": 2}
     config = configured(
         {"callbacks.early_stopping": stopping, "trainer.max_epochs": 20, "optimizer.lr": 1e-12}  # nothing improves
     )
