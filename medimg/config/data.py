@@ -16,7 +16,9 @@ class DataConfig(Component, frozen=True, kw_only=True):
     """What all data sources have in common."""
 
     name: Annotated[str, Meta(description="names the data in run folders")] = "data"
-    root: Annotated[str | None, Meta(description="the folder of images, the CSV of data=manifest, or the .npz of data=medmnist")] = None
+    root: Annotated[
+        str | None, Meta(description="the folder of images, the CSV of data=manifest, or the .npz of data=medmnist")
+    ] = None
     image_size: Annotated[
         ImageSize | None,
         Meta(description="pixels, one number or [height,width]; null: what the backbone was trained on"),

@@ -60,7 +60,7 @@ def check_channels(window: WindowValue | None, channels: int) -> tuple[Window, .
 
 def _read(file: Path, channels: Literal[1, 3], frame: int | None, windows: tuple[Window, ...]) -> "Pixels":
     """[H, W] or [H, W, 3]; with windows [windows, H, W]."""
-    from medimg.data.readers.common import no_window, unreadable
+    from medimg.data.readers.common import PICTURES_HAVE_NONE, no_window, unreadable
     from medimg.data.readers.sniff import kind_of
 
     try:
@@ -78,9 +78,7 @@ def _read(file: Path, channels: Literal[1, 3], frame: int | None, windows: tuple
 
         return read_slice(file, frame, windows)
     if windows:
-        raise no_window(
-            file, "this is no DICOM or NIfTI file: an export as a picture holds grey levels that were windowed already"
-        )
+        raise no_window(file, PICTURES_HAVE_NONE)
     if kind == "npz":
         from medimg.data.readers.npz import read_row
 

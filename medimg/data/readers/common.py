@@ -14,6 +14,7 @@ Pixels = NDArray[Any]  # [H, W] or [H, W, channels], or [channels, H, W] where a
 # As Pillow refuses them (twice its MAX_IMAGE_PIXELS): a small file that claims to be huge is damaged, or meant to harm.
 MOST_PIXELS = 178_956_970
 _UINT16_MAX = 65535.0
+PICTURES_HAVE_NONE = "this is a picture: grey levels that were windowed already when it was exported"
 
 
 def unreadable(file: Path, reason: str) -> RequestError:

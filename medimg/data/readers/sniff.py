@@ -6,13 +6,27 @@ from typing import Literal
 
 Kind = Literal["dicom", "nifti", "npz", "picture"]
 
+PICTURE_SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".pgm", ".ppm"}
+)
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})
 NIFTI_SUFFIXES = frozenset({".nii", ".nii.gz"})
 _DICOM_MAGIC = b"DICM"  # after 128 bytes that mean nothing
 _NIFTI_MAGIC = frozenset({b"n+1\x00", b"ni1\x00", b"n+2\x00", b"ni2\x00"})
 _HEAD = 352
 # what starts like this is another format, whatever its name
-_PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"II*\x00", b"MM\x00*", b"RIFF", b"GIF8", b"P5", b"P6", b"\x00\x00\x00\x0cjP")
+_PICTURES = (
+    b"\x89PNG",
+    b"\xff\xd8\xff",
+    b"BM",
+    b"II*\x00",
+    b"MM\x00*",
+    b"RIFF",
+    b"GIF8",
+    b"P5",
+    b"P6",
+    b"\x00\x00\x00\x0cjP",
+)
 
 
 def kind_of(file: Path) -> Kind:
@@ -40,6 +54,12 @@ def kind_of(file: Path) -> Kind:
 def is_dicom(head: bytes) -> bool:
     """Whether the first 132 bytes are those of a DICOM file."""
     return head[128:132] == _DICOM_MAGIC
+
+
+def may_be_nameless_dicom(name: str) -> bool:
+    """Whether a name is like those that DICOM files without a suffix have: `IM0001`, `1.2.840.113619.2.5`."""
+    suffix = PurePosixPath(name).suffix
+    return (not suffix or suffix[1:].isdigit()) and not name.upper().startswith("DICOMDIR")
 
 
 def suffix_of(name: str) -> str:
