@@ -8,8 +8,8 @@ from typing import Literal
 
 from medimg.config.windows import WindowValue
 from medimg.data.manifest import Manifest, Record, examples
-from medimg.data.readers.common import PICTURES_HAVE_NONE, no_window
 from medimg.data.readers.dicom_ids import DicomIds, check_installed, read_ids
+from medimg.data.readers.refusals import PICTURES_HAVE_NONE, no_window
 from medimg.data.readers.sniff import PICTURE_SUFFIXES, Kind, kind_of, suffix_of
 from medimg.errors import RequestError
 

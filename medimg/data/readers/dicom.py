@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medimg.config.windows import Window
-from medimg.data.readers.common import Pixels, apply_windows, check_size, missing_extra, no_window, unreadable
+from medimg.data.readers.common import Pixels, apply_windows
 from medimg.data.readers.dicom_ids import check_installed, quiet
 from medimg.data.readers.dicom_values import hounsfield, shown
+from medimg.data.readers.refusals import check_size, missing_extra, no_window, unreadable
 from medimg.errors import RequestError
 
 if TYPE_CHECKING:

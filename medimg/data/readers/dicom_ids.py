@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from medimg.data.readers.common import missing_extra
+from medimg.data.readers.refusals import missing_extra
 from medimg.data.readers.sniff import is_dicom
 
 _HEAD = 16_384  # bytes that hold these tags in nearly every file; where they do not, pydicom reads it
@@ -29,7 +29,7 @@ class DicomIds(NamedTuple):
     frames: int
 
 
-class _NotPlain(Exception):
+class _NotPlainError(Exception):
     """The header is not of the plain kind that is read here."""
 
 
@@ -62,7 +62,7 @@ def read_ids(file: Path) -> DicomIds | None:
         return None
     try:
         return _ids(_walk(head))
-    except (_NotPlain, struct.error, ValueError):  # ValueError: a text that is not ASCII, or no number
+    except (_NotPlainError, struct.error, ValueError):  # ValueError: a text that is not ASCII, or no number
         return _with_pydicom(file)
 
 
@@ -82,7 +82,7 @@ def _walk(head: bytes) -> dict[int, str]:
     plain (other byte orders, sequences of undefined length, no magic) is left to pydicom.
     """
     if not is_dicom(head):
-        raise _NotPlain
+        raise _NotPlainError
     values: dict[int, str] = {}
     position, last, implicit = 132, 0, False
     while True:
@@ -91,15 +91,15 @@ def _walk(head: bytes) -> dict[int, str]:
         if last >> 16 == 2 and group != 2:
             syntax = values.get(_SYNTAX, "")
             if syntax in {"", _DEFLATED, _BIG_ENDIAN}:
-                raise _NotPlain
+                raise _NotPlainError
             implicit = syntax == _IMPLICIT
         if tag > _FRAMES:
             return values
         if tag <= last:
-            raise _NotPlain
+            raise _NotPlainError
         start, length = _extent(head, position, implicit and group != 2)
         if length == _UNDEFINED or start + length > len(head):
-            raise _NotPlain
+            raise _NotPlainError
         if tag in _WANTED:
             values[tag] = head[start : start + length].decode("ascii").strip("\x00 ")
         position, last = start + length, tag
@@ -111,7 +111,7 @@ def _extent(head: bytes, position: int, implicit: bool) -> tuple[int, int]:
         return position + 8, int(struct.unpack_from("<I", head, position + 4)[0])
     kind = head[position + 4 : position + 6]
     if not kind.isalpha():  # not explicit, whatever the file says
-        raise _NotPlain
+        raise _NotPlainError
     if kind in _LONG:
         return position + 12, int(struct.unpack_from("<I", head, position + 8)[0])
     return position + 8, int(struct.unpack_from("<H", head, position + 6)[0])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medimg.data.readers.common import no_window, unreadable
+from medimg.data.readers.refusals import no_window, unreadable
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -95,7 +95,10 @@ def _voi(item: "Dataset", values: NDArray[np.float64]) -> NDArray[np.float64] | 
     center, width = _first(item.get("WindowCenter")), _first(item.get("WindowWidth"))
     if center is None or width is None:
         return None
-    function = str(item.get("VOILUTFunction") or "LINEAR").upper()
+    return _windowed(values, center, width, str(item.get("VOILUTFunction") or "LINEAR").upper())
+
+
+def _windowed(values: NDArray[np.float64], center: float, width: float, function: str) -> NDArray[np.float64] | None:
     if width <= 0 or (function == "LINEAR" and width < 1):  # not allowed, and met in the wild: no window
         return None
     if function == "SIGMOID":

@@ -21,16 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medimg.config.windows import Window
-from medimg.data.readers.common import (
-    Pixels,
-    apply_windows,
-    check_size,
-    missing_extra,
-    no_window,
-    to_unit,
-    unreadable,
-)
+from medimg.data.readers.common import Pixels, apply_windows, to_unit
 from medimg.data.readers.kept import Kept
+from medimg.data.readers.refusals import check_size, missing_extra, no_window, unreadable
 from medimg.errors import RequestError
 
 if TYPE_CHECKING:
@@ -186,11 +179,11 @@ def _stored(file: Path, volume: _Volume) -> NDArray[Any]:
 def _unit(header: "Nifti1Header", values: NDArray[Any], file: Path) -> Pixels:
     low, high = float(header["cal_min"]), float(header["cal_max"])
     if np.isfinite([low, high]).all() and high > low:
-        return apply_windows(values, (Window((low + high) / 2, high - low),), file)[0]
+        display = Window((low + high) / 2, high - low)
+        return np.asarray(apply_windows(values, (display,), file)[0])
     if values.dtype == np.uint16 or values.dtype.itemsize == 1 or values.dtype.kind == "f":
         return to_unit(values if values.dtype != np.int8 else values.astype(np.int16), file)
     raise RequestError(
-        f"{file}: what its values ({values.dtype.name}) mean as black and white is not known: the header has no display "
-        "range (cal_min, cal_max). Give the range as data.window=[center,width]; for CT data.window=lung, mediastinum "
-        "or bone."
+        f"{file}: which of its values ({values.dtype.name}) are black and white is unknown: the header has no display "
+        "range (cal_min, cal_max). Give it as data.window=[center,width]; for CT data.window=lung, mediastinum or bone."
     )

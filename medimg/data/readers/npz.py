@@ -12,8 +12,9 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from medimg.data.readers.common import Pixels, to_unit, unreadable
+from medimg.data.readers.common import Pixels, to_unit
 from medimg.data.readers.kept import Kept
+from medimg.data.readers.refusals import unreadable
 from medimg.errors import RequestError
 
 # per split the names of images and labels, in the order of the rows
