@@ -163,7 +163,8 @@ def _stored(file: Path, volume: _Volume) -> NDArray[Any]:
     header = volume.header
     kind, offset = header.get_data_dtype(), header.get_data_offset()
     if not volume.packed:
-        return np.memmap(file, dtype=kind, mode="r", offset=offset, shape=volume.shape, order="F")
+        mapped: NDArray[Any] = np.memmap(file, dtype=kind, mode="r", offset=offset, shape=volume.shape, order="F")
+        return mapped
 
     def unpack() -> NDArray[Any]:
         count = int(np.prod(volume.shape))
