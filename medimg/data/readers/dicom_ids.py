@@ -18,6 +18,7 @@ _WANTED = frozenset({_PATIENT, _STUDY, _FRAMES, _MODALITY, _SYNTAX})
 _LONG = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
 _IMPLICIT, _DEFLATED, _BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"
 _UNDEFINED = 0xFFFFFFFF
+_TALKERS = ("pydicom", "pylibjpeg", "libjpeg", "openjpeg", "rle")
 
 
 class DicomIds(NamedTuple):
@@ -35,16 +36,18 @@ class _NotPlainError(Exception):
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps pydicom from saying anything: its warnings and log lines may hold names of patients."""
-    logger = logging.getLogger("pydicom")
-    level = logger.level
+    """Keeps pydicom and its decoders from saying anything: warnings and log lines may hold names of patients."""
+    loggers = [logging.getLogger(name) for name in _TALKERS]
+    levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        logger.setLevel(logging.CRITICAL + 1)
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL + 1)
         try:
             yield
         finally:
-            logger.setLevel(level)
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
 
 
 def check_installed(file: Path) -> None:

@@ -151,7 +151,7 @@ def _slice(file: Path, volume: _Volume, frame: int) -> NDArray[Any]:
     """An axial slice [rows, columns] as stored, turned."""
     stored = _stored(file, volume)
     axis = volume.source(2)
-    plane = np.take(stored, frame if volume.turn[axis, 1] > 0 else volume.size(2) - 1 - frame, axis=axis)
+    plane: NDArray[Any] = np.take(stored, frame if volume.turn[axis, 1] > 0 else volume.size(2) - 1 - frame, axis=axis)
     others = [source for source in range(3) if source != axis]
     for position, source in enumerate(others):
         if volume.turn[source, 1] < 0:
