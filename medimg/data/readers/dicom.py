@@ -31,7 +31,9 @@ def read_dicom(file: Path, channels: Literal[1, 3], frame: int | None, windows: 
             return _read(file, channels, frame, windows)
         except (RequestError, MemoryError):
             raise
-        except Exception:  # pydicom and its plugins raise many kinds on damaged files
+        except BaseException as error:  # pydicom and its plugins raise many kinds on damaged files
+            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":  # of plugins in Rust
+                raise
             raise unreadable(file, "its DICOM header or pixel data are damaged or contradict each other") from None
 
 
