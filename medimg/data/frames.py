@@ -33,12 +33,17 @@ def expand_files(manifest: Manifest, multiframe: Literal["refuse", "expand"], wi
         _check_pictures(manifest)
     records: list[Record] = []
     crowded: list[str] = []
+    seen: set[Kind | None] = set()
     by_study = 0
     for record in manifest.records:
-        kind = None if record.frame is not None else _kind(manifest.file(record))
+        file = manifest.file(record)
+        kind = None if record.frame is not None else _kind(file)
+        if kind not in seen:
+            seen.add(kind)
+            _check_installed(kind, file)
         if kind == "nifti":
-            records += _slices(record, manifest.file(record))
-        elif kind == "dicom" and (ids := _ids(manifest.file(record), window)) is not None:
+            records += _slices(record, file)
+        elif kind == "dicom" and (ids := _ids(file, window)) is not None:
             by_study += not (record.patient_id or ids.patient or ids.study is None)
             if ids.frames > 1 and multiframe == "refuse":
                 crowded.append(record.path)
@@ -65,6 +70,16 @@ def _kind(file: Path) -> Kind | None:
         return None
 
 
+def _check_installed(kind: Kind | None, file: Path) -> None:
+    """Once for all files of a kind: looking for packages takes longer than reading a header."""
+    if kind == "dicom":
+        check_installed(file)
+    if kind == "nifti":
+        from medimg.data.readers import nifti
+
+        nifti.check_installed(file)
+
+
 def _check_pictures(manifest: Manifest) -> None:
     """A window on pictures is told from the first of them, before anything is trained."""
     for record in manifest.records:
@@ -80,7 +95,6 @@ def _check_pictures(manifest: Manifest) -> None:
 
 
 def _ids(file: Path, window: WindowValue | None) -> DicomIds | None:
-    check_installed(file)
     ids = read_ids(file)
     if ids is not None and window is not None and ids.modality not in {"CT", None}:
         raise no_window(file, "this DICOM file is no CT")
@@ -93,10 +107,8 @@ def _with_ids(record: Record, ids: DicomIds) -> Record:
 
 
 def _slices(record: Record, file: Path) -> list[Record]:
-    from medimg.data.readers.nifti import check_installed as check_nibabel
     from medimg.data.readers.nifti import count_slices
 
-    check_nibabel(file)
     patient = record.patient_id or record.path.removesuffix(".gz").removesuffix(".nii")
     try:
         count = count_slices(file)
