@@ -57,7 +57,19 @@ def expand_files(manifest: Manifest, multiframe: Literal["refuse", "expand"], wi
         )
     if by_study:
         log.info("%d DICOM files name no patient: their study stands for the patient.", by_study)
+    _warn_of_one_patient(records)
     return replace(manifest, records=tuple(records))
+
+
+def _warn_of_one_patient(records: list[Record]) -> None:
+    """Anonymising often gives all files one PatientID, which would make the data set one patient."""
+    studies = {study for record in records if (study := record.columns.get(STUDY_COLUMN))}
+    if len(studies) > 1 and len({record.patient_id for record in records}) == 1:
+        log.warning(
+            "All DICOM files have the same PatientID, in %d studies. If it stands for many patients, "
+            "say who they are: a patient_id column in metadata.csv, or data.patient_regex.",
+            len(studies),
+        )
 
 
 def _kind(file: Path) -> Kind | None:

@@ -63,6 +63,14 @@ def test_the_study_stands_for_a_patient_without_id(tmp_path: Path, caplog: pytes
     assert "2 DICOM files name no patient: their study" in caplog.text
 
 
+def test_one_patient_id_for_all_is_warned_about(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for label, study in (("sick", "1.2"), ("well", "1.3")):
+        make_dicom(tmp_path / label / "1.dcm", STORED, PatientID="ANON", StudyInstanceUID=study)
+    load_manifest(config(tmp_path), tmp_path)
+    assert "same PatientID, in 2 studies" in caplog.text
+    assert "ANON" not in caplog.text
+
+
 def test_frames_are_refused_or_expanded(tmp_path: Path) -> None:
     stack = np.arange(3 * 48, dtype=np.uint16).reshape(3, 6, 8)
     for label in ("sick", "well"):
