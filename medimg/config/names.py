@@ -6,6 +6,8 @@ import secrets
 from collections.abc import Sequence
 
 _QUIET = ("data.root", "paths.", "name=", "hydra", "allow", "sweep", "data.num_workers", "trainer.enable_progress_bar")
+# what studies are mostly about; the rest may be cut off
+_FIRST = ("model", "optimizer", "seed", "data.fold", "augment", "scheduler", "loss")
 _LONGEST = 96
 
 
@@ -22,7 +24,8 @@ def job_folder(overrides: Sequence[str]) -> str:
     """
     overrides = sorted(str(override) for override in overrides if not str(override).startswith("sweep."))
     digest = hashlib.sha256("\n".join(overrides).encode()).hexdigest()[:8]
-    shown = [_readable(override) for override in overrides if not override.lstrip("+~").startswith(_QUIET)]
+    telling = [override for override in overrides if not override.lstrip("+~").startswith(_QUIET)]
+    shown = map(_readable, sorted(telling, key=lambda override: not override.startswith(_FIRST)))
     readable = "_".join(shown)[:_LONGEST].strip("-_.")
     return f"{readable or 'default'}-{digest}"
 

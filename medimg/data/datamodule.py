@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from medimg.data.manifest import Manifest, Split
 from medimg.data.preprocessing import Preprocessing
 from medimg.data.sampler import EpochSampler, ShardSampler
 from medimg.errors import RequestError
+from medimg.processes import die_with
 
 
 def default_cache() -> Path:
@@ -161,7 +163,13 @@ class ImageDataModule(L.LightningDataModule):
             collate_fn=collate,
             pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
             persistent_workers=workers > 0,
+            # torch's own watch misses a parent that is killed while it starts its workers
+            worker_init_fn=partial(_start_worker, os.getpid()) if workers else None,
         )
+
+
+def _start_worker(parent: int, _: int) -> None:
+    die_with(parent)
 
 
 class ImageFolderDataModule(ImageDataModule):

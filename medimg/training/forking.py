@@ -1,22 +1,18 @@
 """Forks a process for a job: it dies with its parent, talks to it through pipes, and leaves nothing behind."""
 
-import ctypes
 import multiprocessing
 import os
 import pickle
 import signal
 import sys
-import threading
-import time
 import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from medimg.errors import Interrupted
+from medimg.processes import die_with
 from medimg.training.interrupts import SIGNALS
-
-_PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
 
 @dataclass(frozen=True)
@@ -87,7 +83,7 @@ def _settle(parent: int, output: int, close: Iterable[int]) -> None:
     for number in (*SIGNALS, signal.SIGCHLD):
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     os.setpgrp()  # Ctrl-C reaches the parent alone, which passes it on
-    _die_with(parent)
+    die_with(parent, signal.SIGTERM)  # the job saves and ends as well
     for descriptor in close:
         os.close(descriptor)
     nothing = os.open(os.devnull, os.O_RDONLY)
@@ -98,22 +94,6 @@ def _settle(parent: int, output: int, close: Iterable[int]) -> None:
     sys.stdout = os.fdopen(1, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False)
     sys.stderr = os.fdopen(2, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-
-
-def _die_with(parent: int) -> None:
-    """Asks for a SIGTERM when the parent ends, however it ends: the job saves and ends as well."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    else:
-        threading.Thread(target=_watch, args=(parent,), daemon=True).start()
-    if os.getppid() != parent:  # it has ended before we asked
-        os._exit(1)
-
-
-def _watch(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(1)
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _leave(code: int) -> NoReturn:

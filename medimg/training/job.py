@@ -12,7 +12,7 @@ from medimg.config import CosineConfig, ModelConfig, OneCycleConfig, Torchvision
 from medimg.config.check import Allowed, as_dict, check
 from medimg.config.compare import differences, refuse_changes, with_values
 from medimg.data.load import load_manifest
-from medimg.errors import MedimgError, RequestError
+from medimg.errors import RequestError
 from medimg.runs import RunFolder, find_run
 from medimg.training.run import train
 
@@ -22,20 +22,16 @@ log = logging.getLogger(__name__)
 def run_job(config: TrainConfig, folder: RunFolder, *, in_sweep: bool) -> float | None:
     """Runs a job in its folder; returns its best monitored value, or None where there is none.
 
-    In a sweep a job that is finished already is skipped, and one that fails says so and lets the sweep go on.
+    In a sweep a job that is finished already is skipped, and one that was begun is taken up.
     """
     config = with_absolute_paths(config)
     if not in_sweep:
         return _run(config, folder, in_sweep=False)
-    try:
-        if is_done(config, folder):
-            folder.error_file.unlink(missing_ok=True)  # where it was refused before, and no longer is
-            log.info("%s: finished before, skipped", folder.path.name)
-            return best_value(config, folder)
-        return _run(config, folder, in_sweep=True, resume=bool(folder.info()))
-    except MedimgError as error:
-        log.error("%s: failed: %s", folder.path.name, error)  # the traceback is in error.txt
-        return None
+    if is_done(config, folder):
+        folder.error_file.unlink(missing_ok=True)  # where it was refused before, and no longer is
+        log.info("%s: finished before, skipped", folder.path.name)
+        return best_value(config, folder)
+    return _run(config, folder, in_sweep=True, resume=bool(folder.info()))
 
 
 def resume_job(

@@ -42,16 +42,11 @@ def settle(folder: RunFolder, code: int, asked_to_end: Sequence[int]) -> float |
 
 
 def first_line_of_error(folder: RunFolder) -> str:
-    """What went wrong in one line: of a traceback, the line that names the error, without its type."""
+    """What went wrong, in one line: error.txt begins with it."""
     try:
-        lines = folder.error_file.read_text(encoding="utf-8", errors="replace").splitlines()
+        return next(iter(folder.error_file.read_text(encoding="utf-8", errors="replace").splitlines()), "")
     except OSError:
         return ""
-    frames = [number for number, line in enumerate(lines) if line.startswith("  File ")]
-    last = [line for line in lines[frames[-1] + 1 if frames else 0 :] if line.strip() and not line.startswith(" ")]
-    found = last[0] if last else ""
-    kind, _, message = found.partition(": ")
-    return message if message and kind.rpartition(".")[2] in {"MedimgError", "RequestError"} else found
 
 
 def _cause(code: int) -> str:

@@ -67,7 +67,7 @@ def _guarded(composed: DictConfig) -> float | None:
         kind = "" if isinstance(error, MedimgError) else f"{type(error).__name__}: "
         log.error("%s: failed: %s%s", folder.path.name, kind, error)
         with suppress(OSError):  # a full disk is the likely cause
-            write_text(folder.error_file, traceback.format_exc())
+            write_text(folder.error_file, f"{kind}{error}\n\n{traceback.format_exc()}")
             if folder.info().get("status") != "completed":
                 folder.update(status="failed")
         return None

@@ -172,7 +172,7 @@ def folders_of(own: Path, monkeypatch: pytest.MonkeyPatch) -> object:
     def job(_: DictConfig, **__: object) -> None:
         used.append(Path(HydraConfig.get().runtime.output_dir))
 
-    def report(folders: list[RunFolder]) -> int:
+    def report(folders: list[RunFolder], study: Path) -> int:
         planned.extend(folder.path for folder in folders)
         return 0
 

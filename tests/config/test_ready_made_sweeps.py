@@ -7,7 +7,7 @@ import pytest
 from medimg.cli import main
 from medimg.config import PruningConfig, TorchvisionConfig
 from medimg.config.check import check
-from medimg.config.compose import compose, conf_dir, hydra_session, jobs, resolve
+from medimg.config.compose import compose, conf_dir, expanded, hydra_session, jobs, resolve
 from medimg.config.names import job_folder
 from medimg.config.training import TrainConfig
 
@@ -17,7 +17,7 @@ CHOICES = sorted(file.stem for file in (conf_dir() / "sweep").glob("*.yaml"))
 
 def planned(*overrides: str) -> list[TrainConfig]:
     with hydra_session():
-        listed = jobs(overrides, compose(overrides))
+        listed = jobs(expanded(overrides, compose(overrides)))
         assert len({job_folder(one) for one in listed}) == len(listed)
         return [check(resolve(compose(one))) for one in listed]
 

@@ -50,6 +50,11 @@ class SweepProcess:
         """How the jobs stand, in the order of their folders."""
         return [json.loads((job / "run.json").read_text())["status"] for job in self.jobs()]
 
+    def leaderboard(self) -> list[dict[str, str]]:
+        """The rows of leaderboard.csv."""
+        with (self.study / "leaderboard.csv").open(encoding="utf-8", newline="") as stream:
+            return list(csv.DictReader(stream))
+
 
 def learning_rate(job: Path) -> float:
     """The one that a job was made with."""

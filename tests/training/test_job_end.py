@@ -8,38 +8,15 @@ import pytest
 from medimg.runs import RunFolder
 from medimg.training.job_end import first_line_of_error, has_failed, lines_of_failures, settle
 
-CHAINED = """Traceback (most recent call last):
-  File "a.py", line 1, in one
-    f()
-ValueError: the first
-
-During handling of the above exception, another exception occurred:
-
-Traceback (most recent call last):
-  File "b.py", line 2, in two
-    g()
-    ^^^
-medimg.errors.MedimgError: the val loss is not finite
-  likely cures: a smaller optimizer.lr
-"""
-
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [
-        (CHAINED, "the val loss is not finite"),
-        ("Traceback (most recent call last):\n  File \"a.py\", line 1\n    f()\nKeyError: 'x'\n", "KeyError: 'x'"),
-        (
-            'Traceback (most recent call last):\n  File "a", line 1, in f\n    g()\nRuntimeError: one\ntwo\n',
-            "RuntimeError: one",
-        ),
-        ("the process of the job was ended by SIGSEGV\n", "the process of the job was ended by SIGSEGV"),
-        ("", ""),
-    ],
+    [("the loss is not finite\n  cure\n\nTraceback ...\n", "the loss is not finite"), ("", ""), (None, "")],
 )
-def test_an_error_in_one_line(text: str, expected: str, tmp_path: Path) -> None:
+def test_an_error_in_one_line(text: str | None, expected: str, tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    folder.error_file.write_text(text)
+    if text is not None:
+        folder.error_file.write_text(text)
     assert first_line_of_error(folder) == expected
 
 

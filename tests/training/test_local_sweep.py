@@ -27,7 +27,7 @@ def sweep(tmp_path: Path, images: Path) -> SweepProcess:
 
 def test_killed_half_way_and_started_again(sweep: SweepProcess) -> None:
     """8 jobs, of which 2 fail: 6 results, 2 error.txt, no job run twice to the end, and the right table."""
-    lines = ["seed=0,1", f"optimizer.lr=0.01,0.02,0.03,{FAILS}", "hydra.launcher.n_jobs=2"]
+    lines = ["data.batch_size=8,12", f"optimizer.lr=0.01,0.02,0.03,{FAILS}", "hydra.launcher.n_jobs=2"]
     killed = sweep.start(*lines)
     wait_until(lambda: sweep.status().count("completed") >= 3)
     started = descendants(killed.pid)
@@ -52,14 +52,18 @@ def test_killed_half_way_and_started_again(sweep: SweepProcess) -> None:
         if good:
             assert epochs(job) == ["0", "1"]
 
-    rows = {line.split()[0]: line.split() for line in again.stdout.splitlines() if re.match(r"\S+-[0-9a-f]{8} ", line)}
+    rows = {Path(row["folders"]).name: row for row in sweep.leaderboard()}
     assert set(rows) == {job.name for job in sweep.jobs()}
+    scores = []
     for job in sweep.jobs():
+        row = rows[job.name]
+        assert row["status"] == ("completed" if finished(job) else "failed")
         if finished(job):
             score = json.loads((job / "results.json").read_text())["val"]["f1_macro"]
-            assert {"completed", f"{score:.4f}"} <= set(rows[job.name])
-        else:
-            assert "failed" in rows[job.name]
+            assert float(row["mean"]) == score
+            scores.append((int(row["rank"]), score))
+    assert [rank for rank, _ in sorted(scores)] == [1, 2, 3, 4, 5, 6]
+    assert [score for _, score in sorted(scores)] == sorted((score for _, score in scores), reverse=True)
     for file in errors:
         (line,) = (line for line in again.stderr.splitlines() if f"{file.parent.name}/error.txt: " in line)
         assert "not finite" in line

@@ -336,7 +336,6 @@ def test_a_sweep_takes_up_what_was_interrupted_and_leaves_what_was_extended(
     assert all(torch.equal(value, weights(folder)[name]) for name, value in weights(tiny_run[0]).items())
     written = folder.last.stat().st_mtime_ns
     run_job(load([*tiny_overrides(tmp_path, session_cache), "trainer.max_epochs=2"]), folder, in_sweep=True)
-    assert (
-        run_job(load([*tiny_overrides(tmp_path, session_cache), "model.widths=[4,6]"]), folder, in_sweep=True) is None
-    )
+    with pytest.raises(RequestError, match=r"other settings\n  model\.widths: \[4, 8\] there, \[4, 6\] now"):
+        run_job(load([*tiny_overrides(tmp_path, session_cache), "model.widths=[4,6]"]), folder, in_sweep=True)
     assert folder.last.stat().st_mtime_ns == written
