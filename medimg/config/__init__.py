@@ -10,6 +10,7 @@ from medimg.config.data import (
     DataConfig,
     ImageFolderConfig,
     ManifestConfig,
+    MedMNISTConfig,
     PhantomConfig,
 )
 from medimg.config.model import (
@@ -72,6 +73,7 @@ __all__ = [
     "LoggerConfig",
     "LossConfig",
     "ManifestConfig",
+    "MedMNISTConfig",
     "ModelConfig",
     "MonitorConfig",
     "OneCycleConfig",

@@ -100,7 +100,8 @@ PLAIN = {
     **{("optimizer", name): "optimizer" for name in ("adam", "adamw", "sgd", "rmsprop")},
     **{("scheduler", name): "scheduler" for name in ("step", "cosine", "plateau", "one_cycle")},
     **{("loss", name): "loss" for name in ("cross_entropy", "focal")},
-    **{("data", name): "data" for name in ("ct", "covid", "image_folder", "manifest", "ct_phantom", "covid_phantom")},
+    **{("data", name): "data" for name in ("ct", "covid", "image_folder", "manifest", "medmnist")},
+    **{("data", name): "data" for name in ("ct_phantom", "covid_phantom")},
     **{("model", name): "model" for name in ("small_cnn", "torchvision")},
 }
 NOT_THE_DEFAULT = {

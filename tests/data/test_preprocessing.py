@@ -1,5 +1,6 @@
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -74,3 +75,27 @@ def test_the_dictionary_survives_a_checkpoint_and_json():
 def test_channels_must_fit():
     with pytest.raises(ValueError, match="one number for each of 1 channels"):
         Preprocessing(8, 8, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2), 1)
+
+
+@pytest.mark.parametrize(
+    ("size", "inner"),
+    [((16, 6), (8, 3)), ((4, 16), (2, 6)), ((8, 6), (8, 6)), ((4, 3), (8, 6)), ((1, 600), (1, 6)), ((9, 6), (8, 5))],
+)
+@pytest.mark.parametrize("kind", [torch.uint8, torch.float32])
+def test_fit_keeps_the_ratio_and_centres(size: tuple[int, int], inner: tuple[int, int], kind: torch.dtype) -> None:
+    fitted = replace(IMAGENET, resizing="fit").resize(torch.ones(3, *size, dtype=kind))
+    assert fitted.shape == (3, 8, 6)
+    assert fitted.dtype == kind
+    top, left = (8 - inner[0]) // 2, (6 - inner[1]) // 2
+    expected = torch.zeros(8, 6)
+    expected[top : top + inner[0], left : left + inner[1]] = 1
+    assert torch.equal((fitted > 0.5).float(), expected.expand(3, 8, 6))
+    assert fitted[fitted <= 0.5].sum() == 0
+
+
+def test_fit_scales_as_pillow_does() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 20), dtype=np.uint8)
+    fitted = Preprocessing(16, 16, (0.5,), (0.5,), 1, "fit").resize(torch.from_numpy(pixels)[None])
+    expected = np.asarray(Image.fromarray(pixels).resize((8, 16), Image.Resampling.BILINEAR)).astype(int)
+    assert np.abs(fitted[0, :, 4:12].numpy().astype(int) - expected).max() <= 1
+    assert fitted[0, :, :4].max() == fitted[0, :, 12:].max() == 0
