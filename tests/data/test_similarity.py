@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
 from medimg.config.data import CovidPhantomConfig
+from medimg.data.descriptors import descriptors
 from medimg.data.load import load_manifest
 from medimg.data.manifest import Manifest, Record
-from medimg.data.similarity import Pair, clusters, descriptors, find_copies
-from medimg.data.sources import scan_folder
+from medimg.data.similarity import Pair, clusters, find_copies
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +150,7 @@ def test_blocks_find_what_one_table_would(monkeypatch: pytest.MonkeyPatch, tmp_p
     manifest = save(tmp_path, images)
     whole = find_copies(manifest)
     assert len(whole) == 9
-    monkeypatch.setattr("medimg.data.similarity._BLOCK", 4)
+    monkeypatch.setattr("medimg.data.descriptors._BLOCK", 4)
     assert find_copies(manifest) == whole
 
 
