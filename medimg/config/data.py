@@ -46,6 +46,19 @@ class DataConfig(Component, frozen=True, kw_only=True):
         tuple[str, ...] | None, Meta(description="the classes to expect, in this order; null: those that the data has")
     ] = None
     positive_class: Annotated[str | None, Meta(description="which class of a binary task is the positive one")] = None
+    group_by: Annotated[
+        Literal["near_duplicates", "blocks"] | None,
+        Meta(description="what stands in for patients where none is known; null: nothing, each image is by itself"),
+    ] = None
+    group_threshold: Annotated[
+        UnitInterval, Meta(description="group_by=near_duplicates: the largest distance of two near duplicates")
+    ] = 0.42
+    block_size: Annotated[
+        PositiveInt, Meta(description="group_by=blocks: how many consecutive file numbers make a group")
+    ] = 20
+    allow_patient_overlap: Annotated[
+        bool, Meta(description="train although the source's own split has a patient on two sides")
+    ] = False
 
 
 class ImageFolderConfig(DataConfig, frozen=True, kw_only=True, tag="medimg.data.ImageFolderDataModule"):

@@ -28,7 +28,8 @@ _SPLIT_NAMES: dict[str, Split] = {
     "testing": "test",
 }
 FILE_COLUMN = "medimg_file"  # of our own manifests: no name that a user would give to something else
-_OWN_COLUMNS = ("path", "label", "split", "patient_id", FILE_COLUMN)
+GROUP_COLUMN = "medimg_group"
+_OWN_COLUMNS = ("path", "label", "split", "patient_id", FILE_COLUMN, GROUP_COLUMN)
 _SAMPLE = 4096  # bytes from the middle of each image: other pixels, other bytes, without reading everything
 _SHOWN = 3  # examples in an error message
 
@@ -38,7 +39,8 @@ class Record:
     """One image.
 
     `path` is its identity: posix, relative to the manifest's root, as in the source. `file` is where it is read from,
-    where that is not root/path. `columns` holds what else the source says about it.
+    where that is not root/path. `columns` holds what else the source says about it. `group` stands in for the patient
+    where none is known (see `data/groups.py`).
     """
 
     path: str
@@ -47,6 +49,7 @@ class Record:
     patient_id: str | None = None
     file: str | None = None
     columns: dict[str, str] = field(default_factory=dict, hash=False)
+    group: str | None = None
 
 
 @dataclass(frozen=True)
@@ -196,8 +199,9 @@ def write_manifest_csv(manifest: Manifest, file: Path) -> None:
             writer = csv.writer(stream, lineterminator="\n")
             writer.writerow([*_OWN_COLUMNS, *others])
             for record in manifest.records:
-                own = (record.path, record.label, record.split, record.patient_id, manifest.file(record).absolute())
-                writer.writerow([*own, *(record.columns.get(name, "") for name in others)])
+                own = (record.path, record.label, record.split, record.patient_id)
+                ours = (manifest.file(record).absolute(), record.group)
+                writer.writerow([*own, *ours, *(record.columns.get(name, "") for name in others)])
         partial.replace(file)
     finally:
         partial.unlink(missing_ok=True)
@@ -259,6 +263,7 @@ def _record(row: Row, folder: Path) -> Record:
         patient_id=values.get("patient_id") or None,
         file=values.get(FILE_COLUMN) or None,
         columns={name: value for name, value in values.items() if name and name not in _OWN_COLUMNS},
+        group=values.get(GROUP_COLUMN) or None,
     )
 
 
