@@ -95,7 +95,9 @@ def _blocks(records: list[Record], size: int) -> list[list[Record]]:
     found: list[list[Record]] = []
     for record in records:
         folder, _, name = record.path.rpartition("/")
-        match = _NUMBER.fullmatch(name.rpartition(".")[0] or name)
+        # the number of a frame comes last in the path, after the file's suffix
+        stem = name if record.frame is not None else name.rpartition(".")[0] or name
+        match = _NUMBER.fullmatch(stem)
         if match is None:
             found.append([record])
         else:

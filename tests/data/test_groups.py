@@ -64,6 +64,12 @@ def test_blocks_take_the_last_number_and_keep_series_apart() -> None:
     assert single == [["a/P2_2.png"], ["a/P2_3 (1).png"], ["a/also none.png"], ["a/none.png"]]
 
 
+def test_blocks_of_frames_go_by_frame() -> None:
+    records = tuple(Record(f"a/p1.dcm#{i:02}", "a", file="a/p1.dcm", frame=i) for i in range(30))
+    result = with_groups(Manifest(Path("data"), records), "blocks", block_size=10, threshold=0)
+    assert [record.group for record in result.records] == [f"a/p1.dcm#{i // 10}0" for i in range(30)]
+
+
 def test_near_duplicates_are_the_slices_of_a_scan(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     config = ImageFolderConfig(root=str(draw_scans(tmp_path / "ct")), group_by="near_duplicates")
     manifest = load_manifest(config, tmp_path / "cache")

@@ -6,7 +6,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
-from medimg.config.data import CovidPhantomConfig
+from medimg.config.data import CovidPhantomConfig, MedMNISTConfig
 from medimg.data.descriptors import descriptors
 from medimg.data.load import load_manifest
 from medimg.data.manifest import Manifest, Record
@@ -86,6 +86,14 @@ def test_unreadable_images_are_left_out(films: list[Image.Image], tmp_path: Path
 def test_of_many_equal_images_each_is_paired_with_the_first(tmp_path: Path) -> None:
     manifest = save(tmp_path, {f"{i:03}.png": Image.new("L", (9, 9)) for i in range(150)})
     assert find_copies(manifest) == [Pair(0, i, True, 0.0) for i in range(1, 150)]
+
+
+def test_copies_among_the_rows_of_an_archive(films: list[Image.Image], tmp_path: Path) -> None:
+    rows = np.stack([np.asarray(films[i]) for i in (0, 1, 0, 2)])
+    np.savez(tmp_path / "x.npz", train_images=rows, train_labels=np.array([[0], [1], [0], [1]]))
+    manifest = load_manifest(MedMNISTConfig(root=str(tmp_path / "x.npz"), val_fraction=0), tmp_path)
+    for _ in range(2):  # the second time from what is kept
+        assert find_copies(manifest, cache=tmp_path / "cache") == [Pair(0, 2, True, 0.0)]
 
 
 def test_no_images_no_copies(tmp_path: Path) -> None:
