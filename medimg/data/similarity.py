@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-COPY_DISTANCE = (
-    0.2  # measured on 345 X-rays: resized, recompressed or brightened copies stay below 0.1, others above 0.28
-)
-_SURE_DISTANCE = 0.3  # the same in full detail: copies below 0.2, others above 0.56
-GROUP_DISTANCE = 0.42  # measured on 1,097 CT slices of 110 cases: see README
+# Measured on 345 X-rays: resized, recompressed or brightened copies stay below 0.1, other films above 0.28; ...
+COPY_DISTANCE = 0.2
+_SURE_DISTANCE = 0.3  # ... and in full detail below 0.18 and above 0.56.
+# Measured on 1,097 CT slices of 110 cases: 145 groups, one with slices of two classes; from 0.5 on, they chain.
+GROUP_DISTANCE = 0.42
 
 
 @dataclass(frozen=True)
