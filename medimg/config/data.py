@@ -46,6 +46,10 @@ class DataConfig(Component, frozen=True, kw_only=True):
         tuple[str, ...] | None, Meta(description="the classes to expect, in this order; null: those that the data has")
     ] = None
     positive_class: Annotated[str | None, Meta(description="which class of a binary task is the positive one")] = None
+    check: Annotated[
+        Literal["warn", "strict", "off"],
+        Meta(description="the quick part of medimg check before training; strict: severe findings stop the run"),
+    ] = "warn"
 
 
 class ImageFolderConfig(DataConfig, frozen=True, kw_only=True, tag="medimg.data.ImageFolderDataModule"):

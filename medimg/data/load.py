@@ -20,12 +20,8 @@ def load_manifest(config: DataConfig, cache: Path) -> Manifest:
     Phantoms are drawn below `cache` where they are not there yet. Raises RequestError for whatever is wrong with
     the source.
     """
-    manifest = _source(config, cache)
-    manifest = resolve_classes(manifest, config.classes, config.class_aliases, config.positive_class)
-    if config.patient_regex is not None:
-        manifest = with_patients(manifest, config.patient_regex)
     manifest = assign_splits(
-        manifest,
+        list_images(config, cache),
         val_fraction=config.val_fraction,
         split_seed=config.split_seed,
         folds=config.folds,
@@ -33,6 +29,13 @@ def load_manifest(config: DataConfig, cache: Path) -> Manifest:
     )
     _log_summary(manifest)
     return manifest
+
+
+def list_images(config: DataConfig, cache: Path) -> Manifest:
+    """The same with the source's own splits only, none cut. Within `problems.gathered` it goes on past bad data."""
+    manifest = _source(config, cache)
+    manifest = resolve_classes(manifest, config.classes, config.class_aliases, config.positive_class)
+    return manifest if config.patient_regex is None else with_patients(manifest, config.patient_regex)
 
 
 def _source(config: DataConfig, cache: Path) -> Manifest:

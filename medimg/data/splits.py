@@ -10,6 +10,7 @@ from fractions import Fraction
 from math import ceil
 
 from medimg.data.manifest import Manifest, Record, Split, SplitUnit, examples
+from medimg.data.problems import refuse
 from medimg.errors import RequestError
 
 log = logging.getLogger(__name__)
@@ -57,11 +58,12 @@ def with_patients(manifest: Manifest, patient_regex: str) -> Manifest:
     without = [record.path for record, patient in zip(manifest.records, patients, strict=True) if not patient]
     if without:
         count = "no path" if len(without) == len(patients) else f"{len(without)} of {len(patients)} paths not"
-        raise RequestError(
-            f"data.patient_regex={patient_regex} matches {count}: {examples(without)}. "
-            "It is searched in each path as shown here, and its first group is the patient."
-        )
-    records = (replace(record, patient_id=patient) for record, patient in zip(manifest.records, patients, strict=True))
+        what = f"data.patient_regex={patient_regex} matches {count}: {examples(without)}."
+        cure = "It is searched in each path as shown here, and its first group is the patient."
+        refuse("patient_unknown", what, cure, without)
+    records = (
+        replace(record, patient_id=patient or None) for record, patient in zip(manifest.records, patients, strict=True)
+    )
     return replace(manifest, records=tuple(records))
 
 
