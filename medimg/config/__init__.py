@@ -10,6 +10,7 @@ from medimg.config.data import (
     DataConfig,
     ImageFolderConfig,
     ManifestConfig,
+    MedMNISTConfig,
     PhantomConfig,
 )
 from medimg.config.model import (
@@ -69,6 +70,7 @@ __all__ = [
     "LoggerConfig",
     "LossConfig",
     "ManifestConfig",
+    "MedMNISTConfig",
     "ModelConfig",
     "MonitorConfig",
     "OneCycleConfig",

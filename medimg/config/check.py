@@ -12,6 +12,7 @@ from medimg.config.base import Component, Custom
 from medimg.config.data import PhantomConfig
 from medimg.config.kinds import find, structs_of, union
 from medimg.config.training import CheckpointConfig, TrainConfig
+from medimg.config.windows import parse_windows
 from medimg.config.wording import explain
 from medimg.errors import RequestError, suggestion
 
@@ -154,6 +155,7 @@ def check_files(config: TrainConfig) -> None:
 
 def _check_together(config: TrainConfig) -> None:
     """What no single value shows."""
+    parse_windows(config.data.window)
     if not config.data.root and not isinstance(config.data, PhantomConfig):
         raise RequestError(f"data.root is needed by data={config.data.name}, and has no default\n  data.root=PATH")
     if not any(isinstance(node, CheckpointConfig) for node in config.callbacks.values()):

@@ -8,12 +8,17 @@ from medimg.config.base import BelowOne, Component, NonNegativeInt, PositiveInt,
 
 ImageSize = PositiveInt | Annotated[tuple[PositiveInt, ...], Meta(min_length=2, max_length=2)]
 
+# [-600,1500] is one window; [lung,bone,mediastinum] and [[-600,1500],bone,[40,400]] are three; see config/windows.py
+WindowKey = str | tuple[str | float | tuple[float, float], ...]
+
 
 class DataConfig(Component, frozen=True, kw_only=True):
     """What all data sources have in common."""
 
     name: Annotated[str, Meta(description="names the data in run folders")] = "data"
-    root: Annotated[str | None, Meta(description="the folder of images, or the CSV of data=manifest")] = None
+    root: Annotated[
+        str | None, Meta(description="the folder of images, the CSV of data=manifest, or the .npz of data=medmnist")
+    ] = None
     image_size: Annotated[
         ImageSize | None,
         Meta(description="pixels, one number or [height,width]; null: what the backbone was trained on"),
@@ -46,6 +51,21 @@ class DataConfig(Component, frozen=True, kw_only=True):
         tuple[str, ...] | None, Meta(description="the classes to expect, in this order; null: those that the data has")
     ] = None
     positive_class: Annotated[str | None, Meta(description="which class of a binary task is the positive one")] = None
+    window: Annotated[
+        WindowKey | None,
+        Meta(
+            description="CT window: lung, mediastinum, bone or [center,width] in Hounsfield units; three of them in a "
+            "list are the channels; null: that of the file"
+        ),
+    ] = None
+    resize: Annotated[
+        Literal["stretch", "fit"],
+        Meta(description="how images get their size: stretch, or fit: the sides' ratio is kept, the rest is black"),
+    ] = "stretch"
+    multiframe: Annotated[
+        Literal["refuse", "expand"],
+        Meta(description="what to do with DICOM files of several frames: refuse, or expand: an image for each frame"),
+    ] = "refuse"
     check: Annotated[
         Literal["warn", "strict", "off"],
         Meta(description="the quick part of medimg check before training; strict: severe findings stop the run"),
@@ -79,6 +99,12 @@ class CovidXrayConfig(DataConfig, frozen=True, kw_only=True, tag="medimg.data.Co
     positive_class: str | None = "covid"
 
 
+class MedMNISTConfig(DataConfig, frozen=True, kw_only=True, tag="medimg.data.MedMNISTDataModule"):
+    """An `.npz` as MedMNIST ships it, with its own splits; or as Keras ships MNIST."""
+
+    name: str = "medmnist"
+
+
 class PhantomConfig(DataConfig, frozen=True, kw_only=True):
     """Synthetic images, drawn once into the cache folder and then read like any other folder."""
 
@@ -106,4 +132,12 @@ class CovidPhantomConfig(PhantomConfig, frozen=True, kw_only=True, tag="medimg.d
     positive_class: str | None = "covid"
 
 
-AnyData = ImageFolderConfig | ManifestConfig | CTConfig | CovidXrayConfig | CTPhantomConfig | CovidPhantomConfig
+AnyData = (
+    ImageFolderConfig
+    | ManifestConfig
+    | CTConfig
+    | CovidXrayConfig
+    | MedMNISTConfig
+    | CTPhantomConfig
+    | CovidPhantomConfig
+)

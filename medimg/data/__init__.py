@@ -11,6 +11,7 @@ if TYPE_CHECKING:
         ImageDataModule,
         ImageFolderDataModule,
         ManifestDataModule,
+        MedMNISTDataModule,
     )
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "ImageDataModule",
     "ImageFolderDataModule",
     "ManifestDataModule",
+    "MedMNISTDataModule",
 ]
 
 

@@ -17,6 +17,7 @@ from medimg.config import (
     DataConfig,
     ImageFolderConfig,
     ManifestConfig,
+    MedMNISTConfig,
 )
 from medimg.data.augment import augment
 from medimg.data.dataset import Batch, ImageDataset, collate, raise_unreadable
@@ -138,7 +139,7 @@ class ImageDataModule(L.LightningDataModule):
             )
         if not self.manifest.of(split):
             raise RequestError(f"the data has no {split} split; it has {', '.join(self.manifest.counts())}")
-        return ImageDataset(self.manifest, split, self.preprocessing)
+        return ImageDataset(self.manifest, split, self.preprocessing, self.config.window)
 
     def _evaluation_loader(self, split: Split) -> DataLoader[Batch]:
         dataset = self._dataset(split)
@@ -185,6 +186,12 @@ class CovidXrayDataModule(ImageDataModule):
     """Chest X-rays, COVID-19 (the positive class) or normal."""
 
     config: CovidXrayConfig
+
+
+class MedMNISTDataModule(ImageDataModule):
+    """The `.npz` archives of MedMNIST, and MNIST as Keras ships it."""
+
+    config: MedMNISTConfig
 
 
 class CTPhantomDataModule(ImageDataModule):

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from medimg.config.windows import WindowValue
 from medimg.data.manifest import Manifest, Split
 from medimg.data.preprocessing import Preprocessing
-from medimg.data.readers import read_image
+from medimg.data.readers import check_channels, read_image
 from medimg.errors import RequestError
 
 _SHOWN = 3
@@ -46,9 +47,13 @@ class ImageDataset(Dataset[Item | Unreadable]):
     its type and with the worker's traceback in its text. `raise_unreadable` raises it where that can be helped.
     """
 
-    def __init__(self, manifest: Manifest, split: Split, preprocessing: Preprocessing) -> None:
+    def __init__(
+        self, manifest: Manifest, split: Split, preprocessing: Preprocessing, window: WindowValue | None = None
+    ) -> None:
+        check_channels(window, preprocessing.channels)
         self.manifest = manifest
         self.preprocessing = preprocessing
+        self.window = window
         self.indices = [index for index, record in enumerate(manifest.records) if record.split == split]
         position = {name: number for number, name in enumerate(manifest.classes)}
         self.labels = [position[manifest.records[index].label] for index in self.indices]
@@ -60,7 +65,8 @@ class ImageDataset(Dataset[Item | Unreadable]):
         index = self.indices[number]
         record = self.manifest.records[index]
         try:
-            image = read_image(self.manifest.file(record), self.preprocessing.channels)
+            file = self.manifest.file(record)
+            image = read_image(file, self.preprocessing.channels, frame=record.frame, window=self.window)
         except RequestError as error:
             return Unreadable(record.path, str(error))
         return self.preprocessing.resize(image), self.labels[number], index

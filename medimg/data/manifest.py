@@ -29,7 +29,8 @@ _SPLIT_NAMES: dict[str, Split] = {
     "testing": "test",
 }
 FILE_COLUMN = "medimg_file"  # of our own manifests: no name that a user would give to something else
-_OWN_COLUMNS = ("path", "label", "split", "patient_id", FILE_COLUMN)
+FRAME_COLUMN = "medimg_frame"
+_OWN_COLUMNS = ("path", "label", "split", "patient_id", FILE_COLUMN, FRAME_COLUMN)
 _SAMPLE = 4096  # bytes from the middle of each image: other pixels, other bytes, without reading everything
 _SHOWN = 3  # examples in an error message
 
@@ -39,7 +40,8 @@ class Record:
     """One image.
 
     `path` is its identity: posix, relative to the manifest's root, as in the source. `file` is where it is read from,
-    where that is not root/path. `columns` holds what else the source says about it.
+    where that is not root/path, and `frame` which frame, slice or row of that file, from 0. `columns` holds what else the
+    source says about it.
     """
 
     path: str
@@ -48,6 +50,7 @@ class Record:
     patient_id: str | None = None
     file: str | None = None
     columns: dict[str, str] = field(default_factory=dict, hash=False)
+    frame: int | None = None
 
 
 @dataclass(frozen=True)
@@ -101,19 +104,26 @@ class Manifest:
     def _fingerprints(self) -> tuple[str, str]:
         """With the split and without; each file is read once for both."""
         with_split, without = hashlib.sha256(), hashlib.sha256()
+        last, size, sample = None, 0, b""
         for record in self.records:
-            file = self.file(record)
-            try:
-                with file.open("rb") as stream:
-                    size = stream.seek(0, os.SEEK_END)
-                    stream.seek(size // 2)
-                    sample = stream.read(_SAMPLE)
-            except OSError as error:
-                raise RequestError(f"{file}: the image cannot be read ({error.strerror}).") from error
+            name = record.file or record.path
+            if name != last:  # the slices of a volume stand together
+                size, sample = _size_and_sample(self.file(record))
+                last = name
             for digest, split in ((with_split, [record.split]), (without, [])):
                 line = json.dumps([record.path, record.label, *split, record.patient_id, size])
                 digest.update(line.encode() + b"\n" + sample)
         return with_split.hexdigest(), without.hexdigest()
+
+
+def _size_and_sample(file: Path) -> tuple[int, bytes]:
+    try:
+        with file.open("rb") as stream:
+            size = stream.seek(0, os.SEEK_END)
+            stream.seek(size // 2)
+            return size, stream.read(_SAMPLE)
+    except OSError as error:
+        raise RequestError(f"{file}: the image cannot be read ({error.strerror}).") from error
 
 
 class Row(NamedTuple):
@@ -191,15 +201,17 @@ def write_manifest_csv(manifest: Manifest, file: Path) -> None:
     The file appears whole or not at all.
     """
     others = sorted({name for record in manifest.records for name in record.columns})
+    with_frames = any(record.frame is not None for record in manifest.records)
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
     try:
         with partial.open("w", encoding="utf-8", newline="") as stream:
             writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow([*_OWN_COLUMNS, *others])
+            writer.writerow([*_OWN_COLUMNS[: 5 + with_frames], *others])
             for record in manifest.records:
                 own = (record.path, record.label, record.split, record.patient_id, manifest.file(record).absolute())
-                writer.writerow([*own, *(record.columns.get(name, "") for name in others)])
+                frame = [record.frame] if with_frames else []
+                writer.writerow([*own, *frame, *(record.columns.get(name, "") for name in others)])
         partial.replace(file)
     finally:
         partial.unlink(missing_ok=True)
@@ -210,12 +222,13 @@ def check_files(manifest: Manifest) -> Manifest:
 
     Where problems are gathered, it is the manifest of those that are there.
     """
-    missing = {record.path for record in manifest.records if not manifest.file(record).is_file()}
+    there = {name: (manifest.root / name).is_file() for name in {r.file or r.path for r in manifest.records}}
+    missing = [record.path for record in manifest.records if not there[record.file or record.path]]
     if not missing:
         return manifest
-    what = f"{len(missing)} of the {len(manifest.records)} images do not exist: {examples(sorted(missing))}."
-    refuse("unreadable", what, f"Paths are relative to {manifest.root}.", sorted(missing))
-    return replace(manifest, records=tuple(record for record in manifest.records if record.path not in missing))
+    what = f"{len(missing)} of the {len(manifest.records)} images do not exist: {examples(missing)}."
+    refuse("unreadable", what, f"Paths are relative to {manifest.root}.", missing)
+    return replace(manifest, records=tuple(r for r in manifest.records if there[r.file or r.path]))
 
 
 def examples(names: Iterable[str]) -> str:
@@ -251,6 +264,9 @@ def _row_problem(row: Row) -> str | None:
         return "label is empty"
     if split and parse_split(split) is None:
         return f"split is {split!r}; allowed are train, val, test or nothing"
+    frame = row.values.get(FRAME_COLUMN, "")
+    if frame and not (frame.isascii() and frame.isdigit()):
+        return f"{FRAME_COLUMN} is {frame!r}; allowed are whole numbers from 0, or nothing"
     return None
 
 
@@ -264,6 +280,7 @@ def _record(row: Row, folder: Path) -> Record:
         patient_id=values.get("patient_id") or None,
         file=values.get(FILE_COLUMN) or None,
         columns={name: value for name, value in values.items() if name and name not in _OWN_COLUMNS},
+        frame=int(values[FRAME_COLUMN]) if values.get(FRAME_COLUMN) else None,
     )
 
 

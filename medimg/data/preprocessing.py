@@ -7,12 +7,15 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as vision
 
+Resizing = Literal["stretch", "fit"]
+
 
 @dataclass(frozen=True)
 class Preprocessing:
     """The size, channels and normalisation that a backbone was built for.
 
-    `mean` and `std` have one number for each channel, for values in 0..1.
+    `mean` and `std` have one number for each channel, for values in 0..1. `resizing` is how images get their size:
+    `stretch` changes the ratio of the sides where it has to; `fit` keeps it, and fills the rest with black (0).
     """
 
     height: int
@@ -20,6 +23,7 @@ class Preprocessing:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     channels: Literal[1, 3]
+    resizing: Resizing = "stretch"
 
     def __post_init__(self) -> None:
         if len(self.mean) != self.channels or len(self.std) != self.channels:
@@ -28,16 +32,23 @@ class Preprocessing:
             )
 
     def resize(self, image: Tensor) -> Tensor:
-        """Stretch to height x width, bilinear with antialias.
+        """Bring to height x width, bilinear with antialias, as `resizing` says; with `fit` the image is centred.
 
         Args:
             image: [..., C, H, W]; uint8 stays uint8, float stays float. The same object where its size is right.
         """
-        if tuple(image.shape[-2:]) == (self.height, self.width):
+        height, width = image.shape[-2:]
+        if (height, width) == (self.height, self.width):
             return image
-        size = [self.height, self.width]
-        resized: Tensor = vision.resize(image, size, interpolation=vision.InterpolationMode.BILINEAR, antialias=True)
-        return resized
+        if self.resizing == "stretch":
+            return _scaled(image, self.height, self.width)
+        scale = min(self.height / height, self.width / width)
+        # rounded, and never to nothing: a strip of 1 x 1000 pixels keeps a row
+        inner = _scaled(image, max(1, round(height * scale)), max(1, round(width * scale)))
+        rows, columns = self.height - inner.shape[-2], self.width - inner.shape[-1]
+        left, top = columns // 2, rows // 2
+        padded: Tensor = vision.pad(inner, [left, top, columns - left, rows - top], fill=0)
+        return padded
 
     @staticmethod
     def to_unit(batch: Tensor) -> Tensor:
@@ -67,3 +78,10 @@ class Preprocessing:
     @staticmethod
     def _per_channel(values: tuple[float, ...], batch: Tensor) -> Tensor:
         return torch.tensor(values, dtype=batch.dtype, device=batch.device).view(-1, 1, 1)
+
+
+def _scaled(image: Tensor, height: int, width: int) -> Tensor:
+    scaled: Tensor = vision.resize(
+        image, [height, width], interpolation=vision.InterpolationMode.BILINEAR, antialias=True
+    )
+    return scaled

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from medimg.data.classes import class_key
 from medimg.data.manifest import (
     FILE_COLUMN,
+    FRAME_COLUMN,
     Manifest,
     Record,
     Row,
@@ -34,7 +35,7 @@ _LAYOUTS = (
     "Expected: ROOT/<class>/<image>, or ROOT/train/<class>/<image> with val/ and test/ beside train/ "
     "where there are any."
 )
-_METADATA_OWN = frozenset({"path", "label", "split", "patient_id", FILE_COLUMN})
+_METADATA_OWN = frozenset({"path", "label", "split", "patient_id", FILE_COLUMN, FRAME_COLUMN})
 
 
 class _ClassFolder(NamedTuple):

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import lightning as L
@@ -26,7 +27,7 @@ from medimg.config import (
 from medimg.config.build import build
 from medimg.config.check import admit, as_dict
 from medimg.data.dataset import Batch
-from medimg.data.preprocessing import Preprocessing
+from medimg.data.preprocessing import Preprocessing, Resizing
 from medimg.errors import MedimgError
 from medimg.evaluation.metrics import classification_metrics
 from medimg.models.backbone import Backbone
@@ -70,6 +71,7 @@ class ImageClassifier(L.LightningModule):
         monitor: what the plateau scheduler looks at.
         image_size: pixels, as in `data.image_size`; None: what the backbone was trained on.
         normalize: whether to subtract the backbone's mean and divide by its standard deviation.
+        resize: how images get their size, as in `data.resize`.
         load_weights: False where a checkpoint is about to fill them in.
         allow: targets of the user's own by group; a checkpoint's word is not enough to run code.
 
@@ -89,6 +91,7 @@ class ImageClassifier(L.LightningModule):
         monitor: MonitorConfig | dict[str, Any] = MonitorConfig(),  # noqa: B008 - frozen
         image_size: int | Sequence[int] | None = None,
         normalize: bool = True,
+        resize: Resizing = "stretch",
         load_weights: bool = True,
         allow: dict[str, list[str]] | None = None,
     ) -> None:
@@ -100,7 +103,7 @@ class ImageClassifier(L.LightningModule):
         self._monitor = monitor if isinstance(monitor, MonitorConfig) else msgspec.convert(monitor, MonitorConfig)
         model, loss = admit(model, "model", allow), admit(loss, "loss", allow)
         self.backbone: Backbone = build_backbone(model, len(self.classes), image_size, load_weights)
-        preprocessing = self.backbone.preprocessing
+        preprocessing = replace(self.backbone.preprocessing, resizing=resize)
         self.preprocessing: Preprocessing = preprocessing if normalize else preprocessing.without_normalisation()
         weight = {} if class_weights is None else {"weight": torch.tensor(class_weights)}
         self.criterion: nn.Module = build(
@@ -120,6 +123,7 @@ class ImageClassifier(L.LightningModule):
                 "monitor": as_dict(self._monitor),
                 "image_size": image_size if image_size is None or isinstance(image_size, int) else list(image_size),
                 "normalize": normalize,
+                "resize": resize,
                 "load_weights": False,
             },
             logger=False,

@@ -234,6 +234,7 @@ class Experiment:
             monitor=config.monitor,
             image_size=config.data.image_size,
             normalize=config.data.normalize,
+            resize=config.data.resize,
             load_weights=load_weights,
         )
 
