@@ -72,18 +72,18 @@ def _digest(file: str) -> bytes | None:
 
 def _cluster(records: list[Record], *, exact: bool) -> Iterable[Finding]:
     files = tuple(record.path for record in records)
-    what = f"{len(records)} images " + ("have the same pixels" if exact else "look the same")
+    what = f"{len(records)} images with the same pixels" if exact else f"{len(records)} images that look the same"
     splits: list[str] = sorted({record.split or "none" for record in records})
     labels = sorted({record.label for record in records})
     if len(labels) > 1:
         severity: Severity = "severe" if exact else "warning"
         cure = "At least one label is wrong: find out which." if exact else "Look at them: is one of the labels wrong?"
-        yield Finding("label_conflict", severity, files, f"{what} and different labels: {', '.join(labels)}.", cure)
+        yield Finding("label_conflict", severity, files, f"{what} have different labels: {', '.join(labels)}.", cure)
     if len(labels) == 1 or len(splits) > 1:
         kind = "duplicate" if exact else "near_duplicate"
-        where = f"in different splits: {', '.join(splits)}" if len(splits) > 1 else f"within {_named(splits[0])}"
+        where = f" in different splits: {', '.join(splits)}" if len(splits) > 1 else _within(splits[0])
         severity = _severity(records, splits, exact=exact)
-        yield Finding(kind, severity, files, f"{what}, {where}.", _cure(splits, exact=exact))
+        yield Finding(kind, severity, files, f"{what}{where}.", _cure(splits, exact=exact))
 
 
 def _severity(records: list[Record], splits: list[str], *, exact: bool) -> Severity:
@@ -98,8 +98,8 @@ def _severity(records: list[Record], splits: list[str], *, exact: bool) -> Sever
     return "warning" if splits == ["none"] and not kept_together else "note"
 
 
-def _named(split: str) -> str:
-    return "data without splits" if split == "none" else split
+def _within(split: str) -> str:
+    return "" if split == "none" else f" within {split}"
 
 
 def _cure(splits: list[str], *, exact: bool) -> str:

@@ -100,7 +100,7 @@ class Report:
         counts: images by split and class; records without a split under "none".
         tested: what the class was compared with, whatever came out.
         properties: by property (format, mode, bits, size) and class, how many images have each value.
-        unit: what was kept together in the tests: `patient`, `group of copies` or `image`.
+        unit: what was kept together in the comparisons: `patients`, `groups of look-alikes` or `images`.
         quick: whether only headers and the manifest were looked at.
     """
 
@@ -108,7 +108,7 @@ class Report:
     counts: Mapping[str, Mapping[str, int]]
     tested: tuple[Tested, ...] = ()
     properties: Mapping[str, Mapping[str, Mapping[str, int]]] = field(default_factory=dict)
-    unit: str = "image"
+    unit: str = "images"
     quick: bool = False
 
     def of(self, severity: Severity) -> list[Finding]:

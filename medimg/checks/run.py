@@ -13,7 +13,7 @@ from medimg.checks.patients import check_patients
 from medimg.checks.shortcuts import Shortcuts, border_features, file_features, groups_of
 from medimg.data.manifest import Manifest
 from medimg.data.problems import Problem
-from medimg.data.similarity import Pair, find_copies
+from medimg.data.similarity import Pair, clusters, find_copies, find_neighbours
 
 BORDER = "the border of the images, an eighth on each side with the middle masked,"
 PROPERTIES = "properties of the files (format, depth, size, aspect, compression, brightness, contrast)"
@@ -44,7 +44,8 @@ def run_checks(
     findings += [*missing_and_small(manifest), *check_patients(manifest), *copies(manifest, pairs)]
     # the pixels decide: a header that cannot be read here is nobody's problem by itself
     findings += _broken(manifest, [look if isinstance(look, str) else None for look in looks])
-    return _report(manifest, findings, headers, looks, pairs)
+    alike = _alike(manifest, pairs, workers, cache)
+    return _report(manifest, findings, headers, looks, alike)
 
 
 def quick_checks(manifest: Manifest) -> Report:
@@ -62,13 +63,13 @@ def _report(
     findings: list[Finding],
     headers: Sequence[Header | str | None],
     looks: Sequence[Look | str] | None,
-    pairs: Sequence[Pair],
+    alike: Sequence[Pair],
 ) -> Report:
     known = [header if isinstance(header, Header) else None for header in headers]
     records = manifest.records
     findings += wrong_formats([one.path for one in records], [manifest.file(one).name for one in records], known)
     facts = properties(known)
-    groups, unit = groups_of(manifest, pairs)
+    groups, unit = groups_of(manifest, alike)
     columns = sorted({name for record in records for name in record.columns})
     varied = {name: values for name, values in facts.items() if len(set(values) - {None}) > 1}
     shortcuts = Shortcuts(manifest, groups, unit, planned=len(columns) + len(varied) + (2 if looks else 0))
@@ -86,6 +87,15 @@ def _report(
         properties=by_class(manifest, facts),
         unit=unit,
     )
+
+
+def _alike(manifest: Manifest, copies: Sequence[Pair], workers: int, cache: Path | None) -> Sequence[Pair]:
+    """What stands in for patients where none is known: look-alikes, unless they chain most of the data together."""
+    if all(record.patient_id for record in manifest.records):
+        return copies
+    neighbours = find_neighbours(manifest, workers=workers, cache=cache)
+    largest = max(map(len, clusters(len(manifest.records), neighbours)), default=0)
+    return neighbours if largest <= len(manifest.records) / 4 else copies
 
 
 def _headers(manifest: Manifest, places: range) -> list[Header | str | None]:

@@ -79,17 +79,17 @@ class Shortcuts:
             self.findings.append(Finding("shortcut", severity, (), self._told(what, measure, result), _cure(measure)))
 
     def _told(self, what: str, measure: str, result: Strength) -> str:
-        chance = f"p {result.p:.2g}, {self.permutations:,} permutations of the labels of whole {self.unit}s"
+        chance = f"p {result.p:.2g} by permuting the labels of whole {self.unit}"
         if measure == "V":
-            return f"The class goes with {what}: Cramér's V {result.value:.2f} (0 none, 1 fully; {chance})."
+            return f"The class goes with {what}: Cramér's V {result.value:.2f} (0: not at all, 1: fully; {chance})."
         return (
-            f"The class can be told from {what} alone: AUC {result.value:.2f}, cross-validated by {self.unit} "
+            f"The class can be told from {what} alone: AUC {result.value:.2f}, cross-validated with whole {self.unit} "
             f"(0.50 is chance; {chance})."
         )
 
 
 def groups_of(manifest: Manifest, pairs: Sequence[Pair]) -> tuple[list[int], str]:
-    """A group for each image, and what groups are: patients where all are known, else look-alikes together."""
+    """A group for each image, and what groups are called: patients where all are known, else look-alikes together."""
     names: dict[str, int] = {}
     known = [record.patient_id for record in manifest.records]
     together = clusters(len(known), pairs)
@@ -100,8 +100,9 @@ def groups_of(manifest: Manifest, pairs: Sequence[Pair]) -> tuple[list[int], str
             # negative numbers for clusters, so that they meet no patient's
             group[place] = names.setdefault(patient, len(names)) if patient else -1 - members[0]
     if all(known):
-        return group, "patient"
-    return group, "patient or image" if any(known) else "group of copies" if pairs else "image"
+        return group, "patients"
+    lookalikes = "groups of look-alikes" if pairs else "images"
+    return group, f"patients or {lookalikes}" if any(known) else lookalikes
 
 
 def file_features(headers: Sequence[Header | None], looks: Sequence[Look | str]) -> "dict[int, Sequence[float]]":

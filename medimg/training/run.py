@@ -9,6 +9,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from medimg.checks.quick import check_before_training
 from medimg.config import TrainConfig
 from medimg.config.check import as_dict
 from medimg.data.changes import changes
@@ -123,6 +124,7 @@ def _course(
     # the data first: its mistakes are found before anything heavy is imported
     manifest = load_manifest(config.data, Path(config.paths.cache).expanduser())
     _record_data(folder, manifest, may_change=not resume or "data" in force)
+    check_before_training(manifest, config.data.check, folder.check_file if folder.writable else None)
 
     from medimg.training.experiment import Experiment
 
