@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from medimg.checks.findings import Finding, Severity
-from medimg.data.manifest import Manifest, Record
+from medimg.data.manifest import SPLITS, Manifest, Record
 from medimg.data.similarity import Pair, clusters
 
 _SAMPLE = 4096  # bytes from the middle that are compared before whole files are
@@ -73,7 +73,8 @@ def _digest(file: str) -> bytes | None:
 def _cluster(records: list[Record], *, exact: bool) -> Iterable[Finding]:
     files = tuple(record.path for record in records)
     what = f"{len(records)} images with the same pixels" if exact else f"{len(records)} images that look the same"
-    splits: list[str] = sorted({record.split or "none" for record in records})
+    present = {record.split or "none" for record in records}
+    splits: list[str] = [split for split in (*SPLITS, "none") if split in present]
     labels = sorted({record.label for record in records})
     if len(labels) > 1:
         severity: Severity = "severe" if exact else "warning"

@@ -34,6 +34,10 @@ class _Item:
     files: list[str]
     more: int
 
+    @property
+    def has_pictures(self) -> bool:
+        return bool(self.pictures)
+
 
 @dataclass(frozen=True)
 class _Group:

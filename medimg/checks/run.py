@@ -15,7 +15,7 @@ from medimg.data.manifest import Manifest
 from medimg.data.problems import Problem
 from medimg.data.similarity import Pair, clusters, find_copies, find_neighbours
 
-BORDER = "the border of the images, an eighth on each side with the middle masked,"
+BORDER = "the border of the images (an eighth on each side, the middle masked)"
 PROPERTIES = "properties of the files (format, depth, size, aspect, compression, brightness, contrast)"
 _MOST_HEADERS = 5000  # that the quick check reads, spread over the data
 

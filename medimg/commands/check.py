@@ -90,7 +90,7 @@ def _check(config: TrainConfig) -> int:
     source = config.data.root or f"data={config.data.name}"
     about = {"name": config.data.name, "root": str(manifest.root), "checked": provenance.now()}
     write_json(folder / "check.json", {"data": about, **report.as_dict()})
-    page = render(report, manifest, title=source, when=str(about["checked"]))
+    page = render(report, manifest, title=source, when=str(about["checked"])[:16].replace("T", " ") + " UTC")
     write_text(folder / "check.html", page)
     print(told(report))
     print(f"\nWritten: {folder / 'check.json'}, {folder / 'check.html'}")
