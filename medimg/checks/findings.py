@@ -73,7 +73,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Tested:
+class Comparison:
     """One thing that the class was compared with.
 
     Attributes:
@@ -98,7 +98,7 @@ class Report:
     Attributes:
         findings: sorted by severity, then kind.
         counts: images by split and class; records without a split under "none".
-        tested: what the class was compared with, whatever came out.
+        comparisons: what the class was compared with, whatever came out.
         properties: by property (format, mode, bits, size) and class, how many images have each value.
         unit: what was kept together in the comparisons: `patients`, `groups of look-alikes` or `images`.
         quick: whether only headers and the manifest were looked at.
@@ -106,7 +106,7 @@ class Report:
 
     findings: tuple[Finding, ...]
     counts: Mapping[str, Mapping[str, int]]
-    tested: tuple[Tested, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
     properties: Mapping[str, Mapping[str, Mapping[str, int]]] = field(default_factory=dict)
     unit: str = "images"
     quick: bool = False

@@ -83,7 +83,7 @@ def _report(
     return Report(
         findings=ordered([*findings, *shortcuts.findings]),
         counts=manifest.counts(),
-        tested=tuple(shortcuts.tested),
+        comparisons=tuple(shortcuts.comparisons),
         properties=by_class(manifest, facts),
         unit=unit,
     )

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal
 
 from medimg.checks.association import Strength, Units, association, levels
 from medimg.checks.files import Header
-from medimg.checks.findings import Finding, Tested
+from medimg.checks.findings import Finding, Comparison
 from medimg.checks.looks import FRAME, GRID, Look
 from medimg.checks.probe import probe
 from medimg.data.manifest import Manifest
@@ -42,7 +42,7 @@ class Shortcuts:
         self.planned = max(planned, 1)
         # twice as many as the smallest p that can count needs
         self.permutations = max(1000, round(2 * self.planned / LEVEL))
-        self.tested: list[Tested] = []
+        self.comparisons: list[Comparison] = []
         self.findings: list[Finding] = []
 
     def enough(self, places: Sequence[int]) -> bool:
@@ -73,7 +73,7 @@ class Shortcuts:
     def _judge(self, what: str, measure: Literal["V", "AUC"], result: Strength) -> None:
         sure = result.p * self.planned <= LEVEL
         suspicious = sure and result.value >= WEAK[measure]
-        self.tested.append(Tested(what, measure, round(result.value, 4), result.p, suspicious))
+        self.comparisons.append(Comparison(what, measure, round(result.value, 4), result.p, suspicious))
         if suspicious:
             severity: Literal["warning", "note"] = "warning" if result.value >= STRONG[measure] else "note"
             self.findings.append(Finding("shortcut", severity, (), self._told(what, measure, result), _cure(measure)))

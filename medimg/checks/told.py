@@ -54,6 +54,6 @@ def _group(severity: Severity, kind: str, found: list[Finding]) -> str:
 
 
 def _no_shortcut(report: Report) -> str:
-    if not report.tested:
+    if not report.comparisons:
         return "Shortcuts: nothing to compare the classes with, or too few images."
-    return f"Shortcuts: none was found in {plural(len(report.tested), 'comparison')}. That is no all-clear."
+    return f"Shortcuts: none was found in {plural(len(report.comparisons), 'comparison')}. That is no all-clear."

@@ -90,7 +90,7 @@ def _names_from_expected(records: tuple[Record, ...], expected: tuple[str, ...])
         cure = _unknown_class_cure(label, expected, missing if len(unknown) == 1 else [])
         refuse("class_mismatch", what, cure, _paths(records, label))
     if missing:
-        present = [name for name in expected if name not in missing]
+        present = [name for name in expected if name not in missing] or labels
         what = f"The data has no images of the expected class {examples(missing)}. It has: {', '.join(present)}."
         cure = f"Add the images, or give the classes that there are: data.classes=[{','.join(present)}]"
         refuse("missing_class", what, cure)

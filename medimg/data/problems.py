@@ -36,7 +36,9 @@ def refuse(kind: str, message: str, cure: str = "", files: Iterable[str] = ()) -
     problems = _gathered.get()
     if problems is None:
         raise RequestError(f"{message} {cure}".rstrip())
-    problems.append(Problem(kind, message, cure, tuple(files)))
+    problem = Problem(kind, message, cure, tuple(files))
+    if problem not in problems:  # some folders are listed twice
+        problems.append(problem)
 
 
 def remark(kind: str, message: str, cure: str = "", files: Iterable[str] = ()) -> None:

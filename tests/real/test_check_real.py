@@ -32,7 +32,7 @@ def test_as_they_are(real_data: Path, tmp_path: Path) -> None:
     assert report["counts"] == {"train": {"normal": 110, "covid": 149}, "test": {"normal": 40, "covid": 46}}
     assert sets(report, "patient_leak") == []
     assert len(sets(report, "near_duplicate")) <= 5
-    auc = {one["what"].split(" (")[0]: one for one in report["tested"] if one["measure"] == "AUC"}
+    auc = {one["what"].split(" (")[0]: one for one in report["comparisons"] if one["measure"] == "AUC"}
     assert auc.keys() == {"the border of the images", "properties of the files"}
     for one in auc.values():  # the class is the hospital
         assert one["suspicious"]
