@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal
 
 from medimg.checks.association import Strength, Units, association, levels
 from medimg.checks.files import Header
-from medimg.checks.findings import Finding, Comparison
+from medimg.checks.findings import Comparison, Finding
 from medimg.checks.looks import FRAME, GRID, Look
 from medimg.checks.probe import probe
 from medimg.data.manifest import Manifest

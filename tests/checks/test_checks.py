@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from checks.drawn import draw
+from drawn_data import draw
 from PIL import Image
 
 from medimg.checks.findings import KINDS, RULES, Finding, Report, ordered

@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
-from checks.drawn import draw
+from drawn_data import draw
 
-from medimg.checks.findings import Finding, Report, Comparison
+from medimg.checks.findings import Comparison, Finding, Report
 from medimg.checks.page import render
 from medimg.checks.told import in_one_line, told
 
