@@ -4,13 +4,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help install install-dev demo test lint clean
+.PHONY: help install install-dev demo test test-ray soak lint clean
 
 help:
 	@echo "make demo     install, train two models on synthetic images, and show the table"
 	@echo "make test     install, and run the tests"
+	@echo "make test-ray the tests that need the heavy extra ray"
 	@echo "make install  install alone; the command is then .venv/bin/medimg"
 	@echo "make lint     ruff and mypy"
+	@echo "make soak     the long tests: a run killed a hundred times"
 
 install: $(VENV)/.installed
 
@@ -35,9 +37,16 @@ demo: install
 test: install-dev
 	$(BIN)/python -m pytest
 
+soak: install-dev
+	$(BIN)/python -m pytest -m soak
+
+test-ray: install-dev
+	$(PIP) -e '.[ray]'
+	$(BIN)/python -m pytest -m ray
+
 lint: install-dev
-	$(BIN)/ruff check medimg tests
-	$(BIN)/ruff format --check medimg tests
+	$(BIN)/ruff check medimg hydra_plugins tests
+	$(BIN)/ruff format --check medimg hydra_plugins tests
 	$(BIN)/mypy
 
 clean:

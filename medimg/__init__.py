@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         CTPhantomDataModule,
         ImageFolderDataModule,
         ManifestDataModule,
+        MedMNISTDataModule,
     )
     from medimg.models.classifier import ImageClassifier
     from medimg.runs import RunFolder
@@ -28,6 +29,7 @@ __all__ = [
     "ImageClassifier",
     "ImageFolderDataModule",
     "ManifestDataModule",
+    "MedMNISTDataModule",
     "RunFolder",
     "load_config",
     "train",

@@ -26,9 +26,16 @@ class Interrupted(BaseException):
 
 
 def nearest(found: str, allowed: Iterable[str], n: int = 3) -> list[str]:
-    """The allowed names most like the one found, best first; case does not count."""
+    """The allowed names most like the one found, best first; case does not count.
+
+    A name without dots may also mean the end of a dotted one: `lr` for `optimizer.lr`.
+    """
     by_folded = {name.casefold(): name for name in allowed}
-    return [by_folded[match] for match in get_close_matches(found.casefold(), by_folded, n=n, cutoff=0.6)]
+    matches = get_close_matches(found.casefold(), by_folded, n=n, cutoff=0.6)
+    if not matches and "." not in found:
+        ends = {folded.rpartition(".")[2]: folded for folded in reversed(by_folded)}
+        matches = [ends[end] for end in get_close_matches(found.casefold(), ends, n=n, cutoff=0.6)]
+    return [by_folded[match] for match in matches]
 
 
 def suggestion(found: str, allowed: Iterable[str]) -> str:

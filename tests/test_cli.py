@@ -159,7 +159,8 @@ def test_mistakes_are_answered_before_torch_is_loaded(tmp_path: Path) -> None:
         "import sys\n"
         "from medimg.cli import main\n"
         f"print([main(case) for case in {cases!r}], file=sys.stderr)\n"
-        "print(sorted({'torch', 'lightning', 'torchvision', 'sklearn'} & set(sys.modules)), file=sys.stderr)\n"
+        "heavy = {'torch', 'lightning', 'torchvision', 'sklearn', 'optuna', 'sqlalchemy'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=True

@@ -12,6 +12,7 @@ SEVERITIES: tuple[Severity, ...] = ("severe", "warning", "note")
 # Every kind, in the order in which reports show them where severities are equal, with its heading.
 KINDS = {
     "unreadable": "Files that cannot be read",
+    "several_frames": "Files of several frames",
     "unlabelled": "Images whose class is unknown",
     "class_mismatch": "Class names that do not fit together",
     "missing_class": "Classes without images",
@@ -33,6 +34,7 @@ KINDS = {
 # Note: good to know. Where a rule needs to know more than the kind, it says so here and the check decides.
 RULES = {
     "unreadable": "severe: the image is lost, and training stops at it",
+    "several_frames": "severe: training refuses them without data.multiframe=expand",
     "unlabelled": "severe: training refuses the folder",
     "class_mismatch": "severe: training refuses the classes, or would learn two names for one",
     "missing_class": "severe where train lacks it, warning where another split does",

@@ -3,12 +3,12 @@
 import logging
 import os
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hydra._internal.hydra import Hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from medimg.commands.help import help_text
@@ -35,10 +35,10 @@ def main(arguments: Sequence[str]) -> int:
         if options.cfg:
             print(_shown(compose(overrides), options.cfg, options.package, resolved=options.resolve))
             return 0
-        if options.multirun:
+        if options.multirun or hydra.get_mode("train", overrides) == RunMode.MULTIRUN:
             from medimg.training.sweep import sweep
 
-            return sweep(hydra, overrides, checked, partial(_job, in_sweep=True))
+            return sweep(hydra, overrides, checked)
         checked(overrides)
         _refuse_lonely_processes(overrides)
         outcome = hydra.run("train", _outcome, overrides).return_value
@@ -86,13 +86,13 @@ def _outcome(composed: DictConfig) -> float | MedimgError | None:
         return error
 
 
-def _job(composed: DictConfig, *, in_sweep: bool = False) -> float | None:
-    """One run in the folder that Hydra made for it; its best monitored value, for sweepers that search."""
+def _job(composed: DictConfig) -> float | None:
+    """One run in the folder that Hydra made for it; its best monitored value."""
     from medimg.training.job import run_job
 
     raw: dict[str, Any] = OmegaConf.to_container(composed, resolve=True)  # type: ignore[assignment]
     folder = RunFolder(Path(HydraConfig.get().runtime.output_dir))
-    return run_job(check(raw, raw.get("allow")), folder, in_sweep=in_sweep)
+    return run_job(check(raw, raw.get("allow")), folder, in_sweep=False)
 
 
 def _options(arguments: Sequence[str]) -> Any:

@@ -32,6 +32,8 @@ FREE = (
     "trainer.max_time",
     "trainer.profiler",
 )
+# what a checkpoint's state belongs to: no word can change it
+_IN_THE_STATE = ("model", "optimizer", "scheduler")
 _WHOLE = ("data.class_aliases", "loss.class_weights")  # their keys are the user's: each is one value
 
 
@@ -80,10 +82,11 @@ def refuse_changes(was: Mapping[str, Any], now: Mapping[str, Any], run: str, for
     changed = differences(was, now, (*FREE, *force))
     if changed:
         shown = "\n".join(f"  {key}: {_shown(old)} became {_shown(new)}" for key, (old, new) in changed.items())
+        possible = not any(is_below(key, _IN_THE_STATE) for key in changed)
+        cure = f"if it is meant: 'force=[{','.join(changed)}]'; " if possible else ""
         raise RequestError(
             f"{run} was trained with other settings, and a run that goes on keeps its own\n{shown}\n"
-            f"  if it is meant: 'force=[{','.join(changed)}]'; other settings are better a run of their own, "
-            "from weights alone: model.init_from=CHECKPOINT"
+            f"  {cure}other settings are better a run of their own, from weights alone: model.init_from=CHECKPOINT"
         )
 
 

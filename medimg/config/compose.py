@@ -22,6 +22,11 @@ from medimg.config.explain import explained
 from medimg.config.names import job_folder, unique
 from medimg.config.quoting import quoted
 from medimg.config.training import TrainConfig
+from medimg.errors import RequestError
+
+# here, and not where Hydra starts: the processes of other launchers import this module and do not start Hydra
+OmegaConf.register_new_resolver("medimg.unique", unique, replace=True, use_cache=True)
+OmegaConf.register_new_resolver("medimg.job_folder", job_folder, replace=True)
 
 
 def conf_dir() -> Path:
@@ -43,10 +48,8 @@ class UserConf(SearchPathPlugin):
 
 @contextmanager
 def hydra_session(job_name: str = "train") -> Iterator[Hydra]:
-    """Hydra, knowing our groups, search path and resolvers."""
+    """Hydra, knowing our groups and search path."""
     Plugins.instance().register(UserConf)
-    OmegaConf.register_new_resolver("medimg.unique", unique, replace=True, use_cache=True)
-    OmegaConf.register_new_resolver("medimg.job_folder", job_folder, replace=True)
     with initialize_config_dir(version_base="1.3", config_dir=str(conf_dir()), job_name=job_name):
         hydra = GlobalHydra.instance().hydra
         if hydra is None:
@@ -95,14 +98,34 @@ def load(overrides: Sequence[str] = ()) -> TrainConfig:
     return check(raw, raw.get("allow"))
 
 
-def jobs(overrides: Sequence[str], composed: DictConfig) -> list[list[str]]:
-    """The overrides of each job of a sweep, in the order in which Hydra's basic sweeper runs them.
+def expanded(overrides: Sequence[str], composed: DictConfig) -> list[str]:
+    """The overrides of a sweep with all values of each key written out, each value once.
 
-    `composed` is the configuration without the sweep: `hydra.sweeper.params` in it adds its own.
+    `composed` is the configuration without the sweep: the keys of `hydra.sweeper.params` in it come first, but for
+    those that the command line gives as well.
     """
     params = OmegaConf.select(composed, "hydra.sweeper.params") or {}
-    lines = [*(f"{key}={value}" for key, value in params.items()), *overrides]
-    parsed = [override for override in parse(lines) if not override.is_hydra_override()]
+    given = parse(overrides)
+    taken = {override.key_or_group for override in given}
+    added = parse([f"{key}={value}" for key, value in params.items() if str(key).lstrip("+") not in taken])
+    lines = []
+    for override in [*added, *given]:
+        values = override.input_line
+        if override.is_discrete_sweep():
+            values = f"{override.get_key_element()}={','.join(dict.fromkeys(override.sweep_string_iterator()))}"
+        lines.append(str(values))
+    return lines
+
+
+def jobs(overrides: Sequence[str]) -> list[list[str]]:
+    """The overrides of each job of an expanded sweep, in the order in which Hydra's basic sweeper runs them."""
+    parsed = [override for override in parse(overrides) if not override.is_hydra_override()]
+    for override in parsed:
+        if override.is_interval_sweep():
+            raise RequestError(
+                f"{override.input_line}: an interval has no end of values to sweep over\n"
+                "  sweep=search searches in it; or name the values: optimizer.lr=0.001,0.01"
+            )
     return [list(job) for job in BasicSweeper.split_arguments(parsed, max_batch_size=None)[0]]
 
 
@@ -115,5 +138,7 @@ def without_sweep(overrides: Sequence[str]) -> list[str]:
 
 def parse(overrides: Sequence[str]) -> list[Override]:
     """Hydra's reading of the overrides."""
+    hydra = GlobalHydra.instance().hydra
+    loader = hydra.config_loader if hydra else None  # knows the choices that glob(*) stands for
     with explained(overrides):
-        return OverridesParser.create().parse_overrides(list(overrides))
+        return OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))

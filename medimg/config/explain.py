@@ -13,6 +13,9 @@ from yaml import YAMLError
 
 from medimg.errors import RequestError, nearest, suggestion
 
+# launchers of the Hydra ecosystem, and our extra that brings each
+EXTRAS = {"joblib": "joblib", "submitit_local": "submitit", "submitit_slurm": "submitit", "ray": "ray"}
+
 
 @contextmanager
 def explained(overrides: Sequence[str]) -> Iterator[None]:
@@ -33,6 +36,8 @@ def explained(overrides: Sequence[str]) -> Iterator[None]:
 
 def _missing_choice(error: MissingConfigException) -> str:
     group, _, choice = (error.missing_cfg_file or "").removesuffix(".yaml").rpartition("/")
+    if group == "hydra/launcher" and choice in EXTRAS:
+        return f"{group}={choice} is not installed\n  pip install 'medimg[{EXTRAS[choice]}]'"
     options = list(error.options or [])
     if not options:
         return f"there is no choice {choice!r} in the group {group!r}\n  {str(error).splitlines()[0]}"
@@ -84,7 +89,7 @@ def _unknown_key(key: str, overrides: Sequence[str]) -> str:
     """Composes once more without the override that failed, to see which keys there are."""
     key = key.partition("@")[0]
     others = [line for line in overrides if not re.match(rf"[+~]*{re.escape(key)}(@\S*)?(=|$)", line)]
-    groups, keys = _existing(others)
+    groups, keys = _existing(others, of_hydra=key.startswith("hydra."))
     if key in groups:
         return (
             f"{key!r} is a group, and was looked for in a place where it is not one\n"
@@ -106,7 +111,7 @@ def _unknown_key(key: str, overrides: Sequence[str]) -> str:
     return f"there is no key {key!r}.{hint}{where}" + ("" if where else "\n  medimg train --help lists the keys")
 
 
-def _existing(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
+def _existing(overrides: Sequence[str], *, of_hydra: bool) -> tuple[list[str], list[str]]:
     """The groups and dotted keys of the configuration with these overrides; nothing where they fail as well."""
     hydra = GlobalHydra.instance().hydra
     if hydra is None:
@@ -118,7 +123,7 @@ def _existing(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
         )
     except (HydraException, OmegaConfBaseException):
         return groups, []
-    return groups, [key for key in _dotted(config) if not key.startswith("hydra.")]
+    return groups, [key for key in _dotted(config) if key.startswith("hydra.") == of_hydra]
 
 
 def _dotted(config: DictConfig, prefix: str = "") -> Iterator[str]:

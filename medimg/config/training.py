@@ -100,7 +100,14 @@ class FiguresConfig(CallbackConfig, frozen=True, kw_only=True, tag="medimg.train
     augmented_images: Annotated[NonNegativeInt, Meta(description="how many images of the first batch to show")] = 16
 
 
-AnyCallback = CheckpointConfig | EarlyStoppingConfig | LearningRateConfig | FiguresConfig
+class PruningConfig(CallbackConfig, frozen=True, kw_only=True, tag="medimg.training.Pruning"):
+    """In a hyperparameter search, ends a trial whose best epoch is behind the median of the earlier trials."""
+
+    startup_trials: Annotated[NonNegativeInt, Meta(description="trials that end before any other is pruned")] = 5
+    warmup_epochs: Annotated[NonNegativeInt, Meta(description="epochs before a trial may be pruned")] = 3
+
+
+AnyCallback = CheckpointConfig | EarlyStoppingConfig | LearningRateConfig | FiguresConfig | PruningConfig
 
 
 class LoggerConfig(Component, frozen=True, kw_only=True):
@@ -128,6 +135,25 @@ class MonitorConfig(Node, frozen=True, kw_only=True):
     mode: Annotated[Literal["max", "min"], Meta(description="whether more or less of it is better")] = "max"
 
 
+class SweepConfig(Node, frozen=True, kw_only=True):
+    """How a sweep goes on."""
+
+    on_error: Annotated[Literal["continue", "stop"], Meta(description="what a sweep does where a job fails")] = (
+        "continue"
+    )
+
+
+class SearchConfig(Node, frozen=True, kw_only=True):
+    """The settings of the Optuna sweeper, below `hydra.sweeper`: they are no part of a run."""
+
+    n_trials: PositiveInt
+    n_jobs: PositiveInt
+    sampler: Literal["tpe", "random"]
+    startup_trials: PositiveInt
+    seed: Annotated[int, Meta(ge=0, lt=2**32)]
+    params: dict[str, str | int | float | bool | None]
+
+
 class TrainConfig(Node, frozen=True, kw_only=True):
     """Everything that defines a run."""
 
@@ -142,6 +168,7 @@ class TrainConfig(Node, frozen=True, kw_only=True):
     logger: dict[str, AnyLogger | Custom | None] = msgspec.field(default_factory=dict)
     paths: PathsConfig = PathsConfig()
     monitor: MonitorConfig = MonitorConfig()
+    sweep: SweepConfig = SweepConfig()
     name: Annotated[
         str,
         Meta(

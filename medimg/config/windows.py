@@ -59,10 +59,10 @@ def _window(part: object, value: WindowValue) -> Window:
         )
     if not _is_pair(part):
         raise RequestError(f"data.window={_shown(value)}: {part!r} is no window. Allowed: {_ALLOWED}.")
-    center, width = part  # type: ignore[misc]  # a pair, as seen above
+    center, width = (float(number) for number in part)  # type: ignore[attr-defined]  # a pair, as seen above
     if width <= 0:
         raise RequestError(f"data.window={_shown(value)}: a window's width must be above 0, and {width:g} is not.")
-    return Window(float(center), float(width))
+    return Window(center, width)
 
 
 def _is_pair(part: object) -> bool:

@@ -4,8 +4,16 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-from medimg.config.data import CovidPhantomConfig, CTPhantomConfig, DataConfig, ManifestConfig, PhantomConfig
+from medimg.config.data import (
+    CovidPhantomConfig,
+    CTPhantomConfig,
+    DataConfig,
+    ManifestConfig,
+    MedMNISTConfig,
+    PhantomConfig,
+)
 from medimg.data.classes import resolve_classes
+from medimg.data.frames import expand_files
 from medimg.data.manifest import Manifest
 from medimg.data.sources import read_manifest_source, scan_folder
 from medimg.data.splits import assign_splits, with_patients
@@ -33,7 +41,7 @@ def load_manifest(config: DataConfig, cache: Path) -> Manifest:
 
 def list_images(config: DataConfig, cache: Path) -> Manifest:
     """The same with the source's own splits only, none cut. Within `problems.gathered` it goes on past bad data."""
-    manifest = _source(config, cache)
+    manifest = expand_files(_source(config, cache), config.multiframe, config.window)
     manifest = resolve_classes(manifest, config.classes, config.class_aliases, config.positive_class)
     return manifest if config.patient_regex is None else with_patients(manifest, config.patient_regex)
 
@@ -43,9 +51,14 @@ def _source(config: DataConfig, cache: Path) -> Manifest:
         if config.root is not None:
             log.warning("data.root=%s is not read: data=%s draws its images.", config.root, config.name)
         return replace(scan_folder(_drawn(config, cache)), synthetic=True)
+    if isinstance(config, MedMNISTConfig) and config.root and not config.root.lower().endswith(".csv"):
+        from medimg.data.medmnist import read_medmnist
+
+        return read_medmnist(Path(config.root), config.classes)
     is_csv = isinstance(config, ManifestConfig)
     if not config.root:
         what = "the CSV with the columns path and label" if is_csv else "the folder that holds the class folders"
+        what = "the .npz archive" if isinstance(config, MedMNISTConfig) else what
         raise RequestError(
             f"data.root is needed: {what}, as data.root=PATH. To try things out, data=ct_phantom needs none."
         )

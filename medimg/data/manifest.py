@@ -40,8 +40,8 @@ class Record:
     """One image.
 
     `path` is its identity: posix, relative to the manifest's root, as in the source. `file` is where it is read from,
-    where that is not root/path, and `frame` which frame, slice or row of that file, from 0. `columns` holds what else the
-    source says about it.
+    where that is not root/path, and `frame` which frame, slice or row of that file, from 0. `columns` holds what
+    else the source says about it.
     """
 
     path: str

@@ -23,11 +23,19 @@ from medimg.data.manifest import (
     read_table,
 )
 from medimg.data.problems import refuse, remark
+from medimg.data.readers.sniff import (
+    DICOM_SUFFIXES,
+    NIFTI_SUFFIXES,
+    PICTURE_SUFFIXES,
+    is_dicom,
+    may_be_nameless_dicom,
+)
+from medimg.data.readers.sniff import suffix_of as _suffix
 from medimg.errors import RequestError
 
 log = logging.getLogger(__name__)
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".pgm", ".ppm"})
+IMAGE_SUFFIXES = PICTURE_SUFFIXES | DICOM_SUFFIXES | NIFTI_SUFFIXES
 METADATA = "metadata.csv"
 # What archives, network drives and file systems leave behind: never data. Hidden folders are not looked at either.
 _NEVER_DATA = frozenset({"__macosx", "@eadir", "lost+found"})
@@ -121,7 +129,7 @@ def _list(folder: Path) -> _Listing:
                     continue
                 if entry.is_dir():
                     listing.folders.append(entry.name)
-                elif _suffix(entry.name) not in IMAGE_SUFFIXES:
+                elif _suffix(entry.name) not in IMAGE_SUFFIXES and not _is_nameless_dicom(entry):
                     listing.others.append(entry.name)
                 elif entry.is_file():
                     listing.images.append(entry.name)
@@ -133,6 +141,13 @@ def _list(folder: Path) -> _Listing:
     listing.folders.sort()
     listing.images.sort()
     return listing
+
+
+def _is_nameless_dicom(entry: os.DirEntry[str]) -> bool:
+    if not may_be_nameless_dicom(entry.name) or not entry.is_file():
+        return False
+    with Path(entry.path).open("rb") as stream:
+        return is_dicom(stream.read(132))
 
 
 def _split_folders(root: Path, top: _Listing) -> dict[Split, str]:
@@ -190,7 +205,7 @@ def _check_found(root: Path, top: _Listing, found: list[_ClassFolder], others: C
         extra = f", only other files ({_suffixes(others)})" if others else ""
         raise RequestError(
             f"{root} holds folders ({names}) but no images{extra}. {_LAYOUTS} "
-            f"Images are files that end in {' '.join(sorted(IMAGE_SUFFIXES))}."
+            f"Images are files that end in {' '.join(sorted(IMAGE_SUFFIXES))}, and DICOM files without a suffix."
         )
     empty = sorted({folder.name for folder in found if class_key(folder.name) not in filled})
     if empty:
@@ -252,10 +267,6 @@ def _merge(record: Record, row: Row, file: Path) -> Record:
         patient_id=row.values.get("patient_id") or None,
         columns={name: value for name, value in row.values.items() if name and name not in _METADATA_OWN},
     )
-
-
-def _suffix(name: str) -> str:
-    return PurePosixPath(name).suffix.casefold()
 
 
 def _suffixes(others: Counter[str]) -> str:

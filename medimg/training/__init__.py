@@ -4,15 +4,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from medimg.training.checkpoint_callbacks import checkpoints
+    from medimg.training.pruning import Pruning
     from medimg.training.run import train
     from medimg.training.tensorboard import RunTensorBoard, TensorBoardFigures
 
-__all__ = ["RunTensorBoard", "TensorBoardFigures", "checkpoints", "train"]
+__all__ = ["Pruning", "RunTensorBoard", "TensorBoardFigures", "checkpoints", "train"]
 
 _HOMES = {
     "checkpoints": "checkpoint_callbacks",
     "train": "run",
     "RunTensorBoard": "tensorboard",
+    "Pruning": "pruning",
     "TensorBoardFigures": "tensorboard",
 }
 

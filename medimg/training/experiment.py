@@ -128,8 +128,8 @@ class Experiment:
                 logger.start_at(start.steps)
         self._say_what_is_trained()
         if start.steps:
-            inside = f" and {start.batches} batches of epoch {start.epoch}" if start.batches else ""
-            log.info("going on after %d epochs%s, from %s", start.epoch, inside, checkpoint)
+            inside = f", after {start.batches} of its batches" if start.batches else ""
+            log.info("going on at epoch %d%s, from %s", start.epoch, inside, checkpoint)
         try:
             with self.interrupts.deferred(), logging_redirect_tqdm():  # log lines go above the progress bar
                 self.trainer.fit(self.classifier, datamodule=self.data, ckpt_path=checkpoint, weights_only=True)

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 
@@ -24,6 +25,13 @@ def told(error: Exception, folder: RunFolder) -> MedimgError:
         )
     if isinstance(error, MedimgError):
         return error
+    if dead := re.search(r"DataLoader worker \(pid\(?s?\)? ([\d, ]+)\)(?: is killed by signal: ([^.]+))?", str(error)):
+        how = f"was ended by the signal {dead[2].strip()!r}" if dead[2] else "ended unexpectedly"
+        return MedimgError(
+            f"a process that loads images (pid {dead[1]}) {how}\n"
+            "  mostly there was too little memory (Killed) or shared memory (Bus error, as in containers: --shm-size)\n"
+            f"  fewer data.num_workers, or 0, need less; medimg resume run={folder.shown} data.num_workers=0 goes on"
+        )
     return MedimgError(f"{type(error).__name__}: {error}\n  the traceback is in {folder.error_file}")
 
 

@@ -11,6 +11,7 @@ import msgspec
 from medimg.config import CosineConfig, ModelConfig, OneCycleConfig, TorchvisionConfig, TrainConfig
 from medimg.config.check import Allowed, as_dict, check
 from medimg.config.compare import differences, refuse_changes, with_values
+from medimg.data.load import load_manifest
 from medimg.errors import MedimgError, RequestError
 from medimg.runs import RunFolder, find_run
 from medimg.training.run import train
@@ -27,11 +28,11 @@ def run_job(config: TrainConfig, folder: RunFolder, *, in_sweep: bool) -> float 
     if not in_sweep:
         return _run(config, folder, in_sweep=False)
     try:
-        begun = bool(folder.info())
-        if begun and _is_done(config, folder):
+        if is_done(config, folder):
+            folder.error_file.unlink(missing_ok=True)  # where it was refused before, and no longer is
             log.info("%s: finished before, skipped", folder.path.name)
             return best_value(config, folder)
-        return _run(config, folder, in_sweep=True, resume=begun)
+        return _run(config, folder, in_sweep=True, resume=bool(folder.info()))
     except MedimgError as error:
         log.error("%s: failed: %s", folder.path.name, error)  # the traceback is in error.txt
         return None
@@ -89,12 +90,14 @@ def _refuse_extension(before: TrainConfig, config: TrainConfig, folder: RunFolde
         )
 
 
-def _is_done(config: TrainConfig, folder: RunFolder) -> bool:
-    """Whether the run in the folder is finished; if it is not, it can be taken up.
+def is_done(config: TrainConfig, folder: RunFolder) -> bool:
+    """Whether the folder holds this run, finished; where it does not, it can be begun or taken up.
 
     Raises:
-        RequestError: it is another run; the message names what differs.
+        RequestError: it is another run, or was made of other images; the message names what differs.
     """
+    if not folder.info():
+        return False
     recorded = check(folder.read_config() | {"allow": None}, config.allow)
     found = differences(as_dict(recorded), as_dict(config), ("allow", "paths", "sweep", "trainer.max_epochs"))
     if found:
@@ -103,8 +106,19 @@ def _is_done(config: TrainConfig, folder: RunFolder) -> bool:
             f"{folder.shown} holds a run with other settings\n{shown}\n"
             "  give the study another name=, or put that folder elsewhere"
         )
-    epochs = recorded.trainer.max_epochs
-    return folder.info().get("status") == "completed" and epochs >= config.trainer.max_epochs
+    if folder.info().get("status") != "completed" or recorded.trainer.max_epochs < config.trainer.max_epochs:
+        return False
+    logging.disable(logging.WARNING)  # what there is to say of the data was said when the job ran
+    try:
+        manifest = load_manifest(config.data, Path(config.paths.cache).expanduser())
+    finally:
+        logging.disable(logging.NOTSET)
+    if folder.info().get("data_fingerprint") != manifest.fingerprint():
+        raise RequestError(
+            f"{folder.shown} is finished, but the images have changed since\n"
+            f"  {folder.manifest_file.name} in it lists what they were; for the new ones give the study another name="
+        )
+    return True
 
 
 def best_value(config: TrainConfig, folder: RunFolder) -> float | None:

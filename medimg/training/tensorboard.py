@@ -123,7 +123,7 @@ def log_hparams(trainer: L.Trainer, config: TrainConfig, scores: dict[str, float
             monitored = config.monitor.metric.removeprefix("val/")  # a class's own score, where that is monitored
             shown = {name: score for name, score in scores.items() if "/" not in name or name == monitored}
             logger.log_hyperparams(_hparams(config), {f"val_best/{name}": score for name, score in shown.items()})
-            logger.save()
+            logger.finalize("success")  # saves, and ends the thread that writes, which would outlive a job of a sweep
 
 
 def _hparams(config: TrainConfig) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from medimg.config import (
     FiguresConfig,
     LearningRateConfig,
     MonitorConfig,
+    PruningConfig,
     TensorBoardConfig,
     TrainConfig,
     TrainerConfig,
@@ -163,6 +164,10 @@ def _callbacks(
             if monitor is None:
                 raise RequestError(f"callbacks.{name} needs a validation split\n  data.val_fraction=0.2 cuts one off")
             callbacks.append(build(node, monitor=monitor.metric, mode=monitor.mode))
+        elif isinstance(node, PruningConfig):
+            if monitor is None:
+                raise RequestError(f"callbacks.{name} needs a validation split\n  data.val_fraction=0.2 cuts one off")
+            callbacks.append(build(node, folder=folder, monitor=monitor))
         elif isinstance(node, FiguresConfig):
             callbacks.append(build(node, monitor=config.monitor))
         else:

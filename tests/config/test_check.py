@@ -18,7 +18,9 @@ from medimg.config import (
     FocalConfig,
     MonitorConfig,
     PathsConfig,
+    PruningConfig,
     SmallCNNConfig,
+    SweepConfig,
     TorchvisionConfig,
     TrainConfig,
     TrainerConfig,
@@ -82,7 +84,7 @@ def test_every_yaml_has_the_keys_of_the_schema(group: str, choice: str) -> None:
         assert as_dict(admit(filled, group)) == filled
 
 
-@pytest.mark.parametrize(("group", "choice"), choices("experiment", "debug"))
+@pytest.mark.parametrize(("group", "choice"), choices("experiment", "debug", "sweep"))
 def test_every_overlay_fits_the_schema(group: str, choice: str) -> None:
     composed = raw_config(f"{group}={choice}", "data.root=/images")
     assert dict(leaves(as_dict(check(composed)))) == dict(leaves(composed))
@@ -90,7 +92,7 @@ def test_every_overlay_fits_the_schema(group: str, choice: str) -> None:
 
 def test_no_group_is_left_out_here() -> None:
     groups = {folder.name for folder in conf_dir().iterdir() if folder.is_dir()}
-    assert groups == {*ROLES, *ROLES_OF_MANY, "augment", "trainer", "experiment", "debug", "hydra"}
+    assert groups == {*ROLES, *ROLES_OF_MANY, "augment", "trainer", "experiment", "debug", "sweep", "hydra"}
 
 
 # the choices that stand for the plain component: their values are the schema's defaults
@@ -98,7 +100,8 @@ PLAIN = {
     **{("optimizer", name): "optimizer" for name in ("adam", "adamw", "sgd", "rmsprop")},
     **{("scheduler", name): "scheduler" for name in ("step", "cosine", "plateau", "one_cycle")},
     **{("loss", name): "loss" for name in ("cross_entropy", "focal")},
-    **{("data", name): "data" for name in ("ct", "covid", "image_folder", "manifest", "ct_phantom", "covid_phantom")},
+    **{("data", name): "data" for name in ("ct", "covid", "image_folder", "manifest", "medmnist")},
+    **{("data", name): "data" for name in ("ct_phantom", "covid_phantom")},
     **{("model", name): "model" for name in ("small_cnn", "torchvision")},
 }
 NOT_THE_DEFAULT = {
@@ -122,6 +125,12 @@ def test_yaml_and_schema_have_the_same_defaults(group: str, choice: str) -> None
             assert type(node[key]) is type(value), key
 
 
+def pruning_of_search() -> dict[str, Any]:
+    """A callback that no choice of its group has: a search switches it on."""
+    text = (conf_dir() / "sweep" / "search.yaml").read_text(encoding="utf-8")
+    return dict(yaml.safe_load(text)["callbacks"]["pruning"])
+
+
 def test_every_component_has_a_choice() -> None:
     reached = {own_text(group, choice)["_target_"] for group, choice in PLAIN}
     assert reached == {target for role in ROLES for target in structs_of(role)}
@@ -131,12 +140,15 @@ def test_every_component_has_a_choice() -> None:
         for node in own_text(role, choice).values()
         if node
     }
+    many.add(pruning_of_search()["_target_"])
     assert many == {target for role in ROLES_OF_MANY for target in structs_of(role)}
 
 
 def test_the_rest_has_the_same_defaults() -> None:
     top = yaml.safe_load((conf_dir() / "train.yaml").read_text(encoding="utf-8"))
     assert top["monitor"] == as_dict(MonitorConfig())
+    assert top["sweep"] == as_dict(SweepConfig())
+    assert pruning_of_search() == as_dict(PruningConfig())
     assert top["paths"].keys() == as_dict(PathsConfig()).keys()
     assert own_text("augment", "none") == as_dict(AugmentConfig())
     assert own_text("trainer", "auto") == as_dict(TrainerConfig())

@@ -10,7 +10,7 @@ from medimg.cli import main
 from medimg.commands import train
 from medimg.config import AdamConfig, CosineConfig, Custom, TorchvisionConfig
 from medimg.config.compose import compose as composed
-from medimg.config.compose import conf_dir, hydra_session, jobs, load, without_sweep
+from medimg.config.compose import conf_dir, expanded, hydra_session, jobs, load, without_sweep
 from medimg.errors import RequestError
 from medimg.runs import RunFolder
 from medimg.training import sweep
@@ -125,7 +125,7 @@ def test_conf_is_found() -> None:
 def test_jobs_of_a_sweep() -> None:
     overrides = ["seed=0,1", "model=small_cnn,resnet18", "trainer.max_epochs=3", "hydra.verbose=false"]
     with hydra_session():
-        planned = jobs(overrides, composed(without_sweep(overrides)))
+        planned = jobs(expanded(overrides, composed(without_sweep(overrides))))
     expected = {
         (f"seed={seed}", f"model={model}", "trainer.max_epochs=3")
         for seed in (0, 1)
@@ -141,8 +141,26 @@ def test_jobs_of_a_sweep_that_is_written_in_yaml(own: Path) -> None:
     put(own, "experiment/study", text)
     overrides = ["experiment=study", "optimizer.lr=1e-3,1e-2"]
     with hydra_session():
-        planned = jobs(overrides, composed(without_sweep(overrides)))
+        planned = jobs(expanded(overrides, composed(without_sweep(overrides))))
+        replaced = jobs(expanded([*overrides, "seed=5"], composed(without_sweep(overrides))))
     assert sorted(line for job in planned for line in job if line.startswith("seed")) == ["seed=3"] * 2 + ["seed=4"] * 2
+    assert sorted(line for job in replaced for line in job if line.startswith("seed")) == ["seed=5"] * 2
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("seed=0,1,0", ["seed=0", "seed=1"]),
+        ("seed=range(0,3)", ["seed=0", "seed=1", "seed=2"]),
+        ("data.split_seed=7,7", ["data.split_seed=7"]),
+        ("model.widths=[8,16],[4]", ["model.widths=[8,16]", "model.widths=[4]"]),
+        ("optimizer=glob(ada*)", ["optimizer=adam", "optimizer=adamw"]),
+    ],
+)
+def test_each_value_makes_one_job(override: str, expected: list[str]) -> None:
+    with hydra_session():
+        planned = jobs(expanded([override], composed([])))
+    assert planned == [[line] for line in expected]
 
 
 @pytest.fixture
@@ -158,13 +176,14 @@ def folders_of(own: Path, monkeypatch: pytest.MonkeyPatch) -> object:
         planned.extend(folder.path for folder in folders)
         return 0
 
-    monkeypatch.setattr(train, "_job", job)
+    monkeypatch.setattr(sweep, "sweep_job", job)
     monkeypatch.setattr(sweep, "report", report)
 
     def run(*overrides: str) -> tuple[list[Path], list[Path]]:
         used.clear()
         planned.clear()
-        assert main(["train", "-m", "hydra/job_logging=none", "hydra/hydra_logging=none", *overrides]) == 0
+        quiet = ["hydra/launcher=basic", "hydra/job_logging=none", "hydra/hydra_logging=none"]
+        assert main(["train", "-m", *quiet, *overrides]) == 0
         return planned, used
 
     return run

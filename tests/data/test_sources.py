@@ -44,12 +44,12 @@ def test_links_are_followed_and_loops_end(tmp_path: Path) -> None:
 
 
 def test_other_files_and_stray_folders_are_warned_about(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    touch(tmp_path, "train/a/1.png", "train/b/1.png", "train/b/x.dcm", "train/b/y.dcm", "readme.txt", "extra/c/1.png")
+    touch(tmp_path, "train/a/1.png", "train/b/1.png", "train/b/x.mha", "train/b/y.mha", "readme.txt", "extra/c/1.png")
     with caplog.at_level(logging.WARNING):
         assert len(scan_folder(tmp_path).records) == 2
     assert "extra/" in caplog.text
     assert "3 files that are no images" in caplog.text
-    assert ".dcm, .txt" in caplog.text
+    assert ".mha, .txt" in caplog.text
     assert len(caplog.records) == 2
 
 
@@ -63,7 +63,7 @@ def test_other_files_and_stray_folders_are_warned_about(tmp_path: Path, caplog: 
         (("a/1.png",), "one class only, 'a'"),
         (("train/a/1.png", "test/A/1.png"), "one class only"),
         (("a/1.png", "b/1.txt"), "without any image: 'b'"),
-        (("a/1.dcm", "b/1.dcm"), r"no images, only other files \(.dcm\)"),
+        (("a/1.mha", "b/1.mha"), r"no images, only other files \(.mha\)"),
         (("wrap/train/a/1.png", "wrap/train/b/1.png"), "split folder 'train'.*data.root=.*wrap"),
         (("val/a/1.png", "valid/b/1.png"), "'val' and 'valid'"),
     ],

@@ -43,7 +43,7 @@ def state(folder: RunFolder, name: str = "last") -> dict[str, torch.Tensor]:
     return found
 
 
-@pytest.mark.parametrize(("kills", "epochs"), [(10, 16), pytest.param(100, 200, marks=pytest.mark.soak)])
+@pytest.mark.parametrize(("kills", "epochs"), [(10, 16), pytest.param(100, 600, marks=pytest.mark.soak)])
 def test_killed_at_random_moments(tmp_path: Path, session_cache: Path, kills: int, epochs: int) -> None:
     overrides = [*tiny_overrides(tmp_path, session_cache), f"trainer.max_epochs={epochs}", "scheduler=plateau"]
     whole, folder = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "killed")

@@ -47,7 +47,11 @@ def test_the_profile_is_written_into_the_run(tmp_path: Path, session_cache: Path
         (["trainer.precision=64-true"], "trainer.precision"),
         (["model=resnet18", "model.weights=nowhere/weights.pth"], "model.weights"),
         (["scheduler=plateau", "data.val_fraction=0"], "plateau"),
-        (["-m", "trainer=ddp", "seed=0,1"], "one device"),
+        (["-m", "trainer=ddp", "seed=0,1", "hydra/launcher=basic"], "one device"),
+        (["-m", "trainer.devices=auto", "seed=0,1", "hydra/launcher=basic"], "one device"),
+        (["-m", "trainer=ddp", "seed=0,1", "hydra.launcher.n_jobs=2"], "one after another"),
+        (["-m", "seed=0,1", "hydra.launcher.n_jobs=0"], "n_jobs=0: expected auto or a whole number"),
+        (["-m", "seed=0,1", "hydra/launcher=loacl"], "Did you mean 'local'?"),
     ],
 )
 def test_what_cannot_be_done_is_said(

@@ -1,19 +1,28 @@
 """A sweep from the command line: a job that fails, the same command again, and who looks at the test split."""
 
 import csv
+import gc
 import json
+import logging
 import re
+import subprocess
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 from conftest import draw_folder
+from omegaconf import DictConfig
 from tiny_training import configured, logging_as_before
 
 from medimg.cli import main
 from medimg.config.training import TrainConfig
+from medimg.models import ImageClassifier
+from medimg.training import sweep as sweeps
 from medimg.training.run import _looks_at_test
+from medimg.training.sweep_job import sweep_job
 
 TINY = [
     "data=image_folder",
@@ -26,6 +35,7 @@ TINY = [
     "trainer.enable_progress_bar=false",
     "callbacks.figures=null",
     "logger=none",
+    "hydra/launcher=basic",  # threads of this process, which has computed, would not survive a fork
 ]
 
 
@@ -164,3 +174,91 @@ def test_who_looks_at_the_test_split(in_sweep: bool, fold: int | None, evaluate_
     folds = {"data.folds": 5, "data.fold": fold} if fold is not None else {}
     config: TrainConfig = configured({"evaluate_test": evaluate_test, **folds})
     assert _looks_at_test(config, in_sweep) is looks
+
+
+def test_jobs_in_this_process_leave_nothing_to_the_next(
+    sweep: Callable[..., Sweep], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither models nor open files nor handlers of the log, of jobs that fail included."""
+    left = []
+
+    def job(composed: DictConfig) -> float | None:
+        value = sweep_job(composed)
+        models = sum(type(thing) is ImageClassifier for thing in gc.get_objects())
+        threads = threading.active_count()
+        left.append((models, len(list(Path("/proc/self/fd").glob("*"))), len(logging.getLogger().handlers), threads))
+        return value
+
+    monkeypatch.setattr(sweeps, "sweep_job", job)
+    gc.collect()
+    before = sum(type(thing) is ImageClassifier for thing in gc.get_objects())
+    done = sweep("optimizer=sgd", "seed=0,1", "optimizer.lr=0.01,1e38,1e37", "logger=tensorboard")
+    assert done.code == 1
+    assert len(left) == 6
+    assert {models for models, *_ in left} == {before}
+    assert len(set(left[1:])) == 1
+
+
+def test_the_first_failure_can_end_the_sweep_in_this_process_too(sweep: Callable[..., Sweep]) -> None:
+    done = sweep("optimizer=sgd", "optimizer.lr=0.01,1e38,0.02", "sweep.on_error=stop")
+    assert done.code == 1
+    assert sorted(done.status().values()) == ["completed", "failed"]
+    assert "not started" in done.said
+
+
+def test_a_sweep_that_is_written_in_yaml_needs_no_option(
+    sweep: Callable[..., Sweep], tmp_path: Path, images: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    choice = tmp_path / "conf/experiment/seeds.yaml"
+    choice.parent.mkdir(parents=True)
+    choice.write_text("# @package _global_\nhydra:\n  mode: MULTIRUN\n  sweeper:\n    params:\n      seed: 0,1\n")
+    lines = ["train", "experiment=seeds", "name=study", f"data.root={images}", *TINY]
+    assert main(lines) == 0
+    study = tmp_path / "runs" / "study"
+    assert len(list(study.glob("*/results.json"))) == 2
+    assert main([*lines, "seed=1,2"]) == 0  # the command line replaces the key
+    assert "skipped" in capfd.readouterr().err
+    assert len(list(study.glob("*/results.json"))) == 3
+
+
+def test_other_settings_or_other_images_are_refused_for_that_job_alone(
+    sweep: Callable[..., Sweep], tmp_path: Path
+) -> None:
+    root = draw_folder(tmp_path / "own", {"train/a": 12, "train/b": 12})
+    assert sweep(f"data.root={root}", "seed=0").code == 0
+    study = tmp_path / "runs" / "study"
+    (job,) = (file.parent for file in study.glob("*/run.json"))
+    before = (job / "run.json").read_bytes()
+    (root / "train/a/more.png").write_bytes((root / "train/b/1_000.png").read_bytes())
+    refused = sweep(f"data.root={root}", "seed=0,1")
+    assert refused.code == 1
+    assert len(list(study.glob("*/results.json"))) == 2
+    assert (job / "run.json").read_bytes() == before
+    assert re.search(rf"{job.name}/error.txt: .*images have changed", refused.said)
+    (root / "train/a/more.png").unlink()
+    assert sweep(f"data.root={root}", "seed=0").code == 0  # they are as they were
+    assert not (job / "error.txt").exists()
+
+
+def test_a_job_that_another_process_is_running_is_left_alone(sweep: Callable[..., Sweep]) -> None:
+    (job,) = (file.parent for file in sweep("seed=0").study.glob("*/run.json"))
+    (job / "run.json").write_text((job / "run.json").read_text().replace('"completed"', '"running"'))
+    before = (job / "run.json").read_bytes()
+    program = (
+        "import pathlib, sys\n"
+        "from medimg.runs.lock import locked\n"
+        "with locked(pathlib.Path(sys.argv[1])):\n"
+        "    print('locked', flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", program, str(job)], stdin=pipe, stdout=pipe, text=True) as owner:
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == "locked\n"
+        done = sweep("seed=0,1")
+        assert owner.stdin is not None
+        owner.stdin.close()
+    assert done.code == 1
+    assert re.search(rf"^\S*{job.name}: another process is running it right now$", done.said, re.MULTILINE)
+    assert (job / "run.json").read_bytes() == before
+    assert not (job / "error.txt").exists()

@@ -39,11 +39,9 @@ def read_image(
 
     windows = check_channels(window, channels)
     pixels = _read(file, channels, frame, windows)
-    if windows:
-        planes = pixels  # one a window
-    else:
-        planes = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
-    planes = np.repeat(planes, channels, axis=0) if len(planes) == 1 else planes
+    if not windows:  # with windows, planes come first already
+        pixels = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+    planes = np.repeat(pixels, channels, axis=0) if len(pixels) == 1 else pixels
     return torch.from_numpy(np.ascontiguousarray(planes))
 
 
@@ -60,7 +58,7 @@ def check_channels(window: WindowValue | None, channels: int) -> tuple[Window, .
 
 def _read(file: Path, channels: Literal[1, 3], frame: int | None, windows: tuple[Window, ...]) -> "Pixels":
     """[H, W] or [H, W, 3]; with windows [windows, H, W]."""
-    from medimg.data.readers.common import no_window, unreadable
+    from medimg.data.readers.refusals import PICTURES_HAVE_NONE, no_window, unreadable
     from medimg.data.readers.sniff import kind_of
 
     try:
@@ -78,9 +76,7 @@ def _read(file: Path, channels: Literal[1, 3], frame: int | None, windows: tuple
 
         return read_slice(file, frame, windows)
     if windows:
-        raise no_window(
-            file, "this is no DICOM or NIfTI file: an export as a picture holds grey levels that were windowed already"
-        )
+        raise no_window(file, PICTURES_HAVE_NONE)
     if kind == "npz":
         from medimg.data.readers.npz import read_row
 

@@ -1,4 +1,4 @@
-"""What the readers of all formats share: how values become 0..1, how much is too much, and how refusals are worded."""
+"""What the readers of all formats share: how values become 0..1."""
 
 from pathlib import Path
 from typing import Any
@@ -7,33 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medimg.config.windows import Window
+from medimg.data.readers.refusals import unreadable
 from medimg.errors import RequestError
 
 Pixels = NDArray[Any]  # [H, W] or [H, W, channels], or [channels, H, W] where a function says so
 
-# As Pillow refuses them (twice its MAX_IMAGE_PIXELS): a small file that claims to be huge is damaged, or meant to harm.
-MOST_PIXELS = 178_956_970
 _UINT16_MAX = 65535.0
-
-
-def unreadable(file: Path, reason: str) -> RequestError:
-    """The error of a file that cannot be read, with what to do about it."""
-    return RequestError(
-        f"{file}: the image cannot be read: {reason.rstrip('.')}. Replace it, or remove it from the data."
-    )
-
-
-def missing_extra(file: Path, what: str, extra: str) -> RequestError:
-    """The error of a file whose format needs packages that are not installed."""
-    return RequestError(f"{file}: {what} needs packages that are not installed: pip install 'medimg[{extra}]'")
-
-
-def check_size(file: Path, height: int, width: int) -> None:
-    """Raises RequestError where a picture is empty, or larger than any real one."""
-    if height < 1 or width < 1:
-        raise unreadable(file, f"its header says {height}x{width} pixels")
-    if height * width > MOST_PIXELS:
-        raise unreadable(file, f"its header says {height}x{width} pixels, more than the limit of {MOST_PIXELS:,}")
 
 
 def to_unit(pixels: Pixels, file: Path) -> Pixels:
@@ -62,11 +41,3 @@ def apply_windows(values: Pixels, windows: tuple[Window, ...], file: Path) -> ND
         raise unreadable(file, "some of its values are not finite (NaN or infinity)")
     planes = [np.clip((values - window.low) / window.width, 0, 1) for window in windows]
     return np.stack(planes).astype(np.float32)
-
-
-def no_window(file: Path, why: str) -> RequestError:
-    """The error of data.window where there are no Hounsfield units."""
-    return RequestError(
-        f"{file}: data.window needs Hounsfield units, and {why}. "
-        "Give data.window=null, or the original CT files (DICOM, or NIfTI)."
-    )

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from medimg.data.readers.common import Pixels, to_unit, unreadable
+from medimg.data.readers.common import Pixels, to_unit
+from medimg.data.readers.refusals import unreadable
 from medimg.errors import RequestError
 
 # What is opened at all: Pillow knows others, and some of them start other programs. JPEG includes MPO.

@@ -6,6 +6,9 @@ from typing import Literal
 
 Kind = Literal["dicom", "nifti", "npz", "picture"]
 
+PICTURE_SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".pgm", ".ppm"}
+)
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})
 NIFTI_SUFFIXES = frozenset({".nii", ".nii.gz"})
 _DICOM_MAGIC = b"DICM"  # after 128 bytes that mean nothing
@@ -51,6 +54,12 @@ def kind_of(file: Path) -> Kind:
 def is_dicom(head: bytes) -> bool:
     """Whether the first 132 bytes are those of a DICOM file."""
     return head[128:132] == _DICOM_MAGIC
+
+
+def may_be_nameless_dicom(name: str) -> bool:
+    """Whether a name is like those that DICOM files without a suffix have: `IM0001`, `1.2.840.113619.2.5`."""
+    suffix = PurePosixPath(name).suffix
+    return (not suffix or suffix[1:].isdigit()) and not name.upper().startswith("DICOMDIR")
 
 
 def suffix_of(name: str) -> str:
