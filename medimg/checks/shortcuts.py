@@ -91,7 +91,7 @@ class Shortcuts:
 def groups_of(manifest: Manifest, pairs: Sequence[Pair]) -> tuple[list[int], str]:
     """A group for each image, and what groups are called: patients where all are known, else look-alikes together."""
     names: dict[str, int] = {}
-    known = [record.patient_id for record in manifest.records]
+    known = [record.patient_id or (record.group and f"group {record.group}") for record in manifest.records]
     together = clusters(len(known), pairs)
     group = [0] * len(known)
     for members in together:
@@ -100,7 +100,7 @@ def groups_of(manifest: Manifest, pairs: Sequence[Pair]) -> tuple[list[int], str
             # negative numbers for clusters, so that they meet no patient's
             group[place] = names.setdefault(patient, len(names)) if patient else -1 - members[0]
     if all(known):
-        return group, "patients"
+        return group, "patients" if all(record.patient_id for record in manifest.records) else "groups"
     lookalikes = "groups of look-alikes" if pairs else "images"
     return group, f"patients or {lookalikes}" if any(known) else lookalikes
 

@@ -70,6 +70,19 @@ class DataConfig(Component, frozen=True, kw_only=True):
         Literal["warn", "strict", "off"],
         Meta(description="the quick part of medimg check before training; strict: severe findings stop the run"),
     ] = "warn"
+    group_by: Annotated[
+        Literal["near_duplicates", "blocks"] | None,
+        Meta(description="what stands in for patients where none is known; null: nothing, each image is by itself"),
+    ] = None
+    group_threshold: Annotated[
+        UnitInterval, Meta(description="group_by=near_duplicates: the largest distance of two near duplicates")
+    ] = 0.42
+    block_size: Annotated[
+        PositiveInt, Meta(description="group_by=blocks: how many consecutive file numbers make a group")
+    ] = 20
+    allow_patient_overlap: Annotated[
+        bool, Meta(description="train although the source's own split has a patient on two sides")
+    ] = False
 
 
 class ImageFolderConfig(DataConfig, frozen=True, kw_only=True, tag="medimg.data.ImageFolderDataModule"):

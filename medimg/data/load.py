@@ -14,6 +14,7 @@ from medimg.config.data import (
 )
 from medimg.data.classes import resolve_classes
 from medimg.data.frames import expand_files
+from medimg.data.groups import with_groups
 from medimg.data.manifest import Manifest
 from medimg.data.sources import read_manifest_source, scan_folder
 from medimg.data.splits import assign_splits, with_patients
@@ -28,12 +29,22 @@ def load_manifest(config: DataConfig, cache: Path) -> Manifest:
     Phantoms are drawn below `cache` where they are not there yet. Raises RequestError for whatever is wrong with
     the source.
     """
+    manifest = list_images(config, cache)
+    if config.group_by is not None:
+        manifest = with_groups(
+            manifest,
+            config.group_by,
+            block_size=config.block_size,
+            threshold=config.group_threshold,
+            cache=cache,
+        )
     manifest = assign_splits(
-        list_images(config, cache),
+        manifest,
         val_fraction=config.val_fraction,
         split_seed=config.split_seed,
         folds=config.folds,
         fold=config.fold,
+        allow_patient_overlap=config.allow_patient_overlap,
     )
     _log_summary(manifest)
     return manifest
@@ -87,5 +98,6 @@ def _log_summary(manifest: Manifest) -> None:
     if manifest.split_unit == "image":
         log.warning(
             "The split is by image: neighbouring images of one patient may stand on both sides, "
-            "and scores be too good. Where patients are known, give a patient_id column or data.patient_regex."
+            "and scores be too good. Where patients are known, give a patient_id column or data.patient_regex; "
+            "where not, data.group_by can stand in for them."
         )

@@ -30,7 +30,8 @@ _SPLIT_NAMES: dict[str, Split] = {
 }
 FILE_COLUMN = "medimg_file"  # of our own manifests: no name that a user would give to something else
 FRAME_COLUMN = "medimg_frame"
-_OWN_COLUMNS = ("path", "label", "split", "patient_id", FILE_COLUMN, FRAME_COLUMN)
+GROUP_COLUMN = "medimg_group"
+_OWN_COLUMNS = ("path", "label", "split", "patient_id", FILE_COLUMN, GROUP_COLUMN, FRAME_COLUMN)
 _SAMPLE = 4096  # bytes from the middle of each image: other pixels, other bytes, without reading everything
 _SHOWN = 3  # examples in an error message
 
@@ -41,7 +42,7 @@ class Record:
 
     `path` is its identity: posix, relative to the manifest's root, as in the source. `file` is where it is read from,
     where that is not root/path, and `frame` which frame, slice or row of that file, from 0. `columns` holds what
-    else the source says about it.
+    else the source says about it. `group` stands in for the patient where none is known (see `data/groups.py`).
     """
 
     path: str
@@ -51,6 +52,7 @@ class Record:
     file: str | None = None
     columns: dict[str, str] = field(default_factory=dict, hash=False)
     frame: int | None = None
+    group: str | None = None
 
 
 @dataclass(frozen=True)
@@ -207,11 +209,12 @@ def write_manifest_csv(manifest: Manifest, file: Path) -> None:
     try:
         with partial.open("w", encoding="utf-8", newline="") as stream:
             writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow([*_OWN_COLUMNS[: 5 + with_frames], *others])
+            writer.writerow([*_OWN_COLUMNS[: 6 + with_frames], *others])
             for record in manifest.records:
-                own = (record.path, record.label, record.split, record.patient_id, manifest.file(record).absolute())
+                own = (record.path, record.label, record.split, record.patient_id)
+                ours = (manifest.file(record).absolute(), record.group)
                 frame = [record.frame] if with_frames else []
-                writer.writerow([*own, *frame, *(record.columns.get(name, "") for name in others)])
+                writer.writerow([*own, *ours, *frame, *(record.columns.get(name, "") for name in others)])
         partial.replace(file)
     finally:
         partial.unlink(missing_ok=True)
@@ -281,6 +284,7 @@ def _record(row: Row, folder: Path) -> Record:
         file=values.get(FILE_COLUMN) or None,
         columns={name: value for name, value in values.items() if name and name not in _OWN_COLUMNS},
         frame=int(values[FRAME_COLUMN]) if values.get(FRAME_COLUMN) else None,
+        group=values.get(GROUP_COLUMN) or None,
     )
 
 

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 SIDE = 64  # pixels a side of a thumbnail
 _DIGEST = 16  # bytes
-_VERSION = 1  # of what a signature is; raised whenever pixels come out differently
+_VERSION = 2  # of what a signature is; raised whenever pixels come out differently
 _MANY = 2000  # images from which on it is said that looking at them takes a while
 
 
@@ -112,7 +112,8 @@ def _make(manifest: Manifest, positions: Sequence[int], workers: int) -> Iterato
 
     def one(position: int) -> _One | None:
         try:
-            return signature(read_image(manifest.file(manifest.records[position]), 3).numpy())
+            record = manifest.records[position]
+            return signature(read_image(manifest.file(record), 3, frame=record.frame).numpy())
         except RequestError as error:
             log.debug("left out of the search for copies: %s", error)
             return None
@@ -124,12 +125,13 @@ def _make(manifest: Manifest, positions: Sequence[int], workers: int) -> Iterato
 
 def _key(manifest: Manifest, position: int) -> str | None:
     """What tells one state of one image from another; None where the file is gone."""
-    file = manifest.file(manifest.records[position]).absolute()
+    record = manifest.records[position]
+    file = manifest.file(record).absolute()
     try:
         state = file.stat()
     except OSError:
         return None
-    return json.dumps([str(file), state.st_size, state.st_mtime_ns])
+    return json.dumps([[str(file), record.frame], state.st_size, state.st_mtime_ns])
 
 
 def _place(manifest: Manifest) -> str:
@@ -156,7 +158,7 @@ def _load(store: Path) -> dict[str, _One]:
 def _save(store: Path, known: dict[str, _One]) -> None:
     import numpy as np
 
-    newest = {json.loads(key)[0]: key for key in known}  # a file that has changed leaves its old state behind
+    newest = {json.dumps(json.loads(key)[0]): key for key in known}  # a file that has changed leaves its old state behind
     keys = list(newest.values())
     stream = BytesIO()
     np.savez(

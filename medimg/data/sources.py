@@ -11,6 +11,7 @@ from medimg.data.classes import class_key
 from medimg.data.manifest import (
     FILE_COLUMN,
     FRAME_COLUMN,
+    GROUP_COLUMN,
     Manifest,
     Record,
     Row,
@@ -43,7 +44,7 @@ _LAYOUTS = (
     "Expected: ROOT/<class>/<image>, or ROOT/train/<class>/<image> with val/ and test/ beside train/ "
     "where there are any."
 )
-_METADATA_OWN = frozenset({"path", "label", "split", "patient_id", FILE_COLUMN, FRAME_COLUMN})
+_METADATA_OWN = frozenset({"path", "label", "split", "patient_id", FILE_COLUMN, FRAME_COLUMN, GROUP_COLUMN})
 
 
 class _ClassFolder(NamedTuple):

@@ -8,9 +8,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil
+from typing import Literal
 
-from medimg.data.manifest import Manifest, Record, Split, SplitUnit, examples
+from medimg.data.manifest import Manifest, Record, examples
 from medimg.data.problems import refuse
+from medimg.data.units import split_unit, unit_of, warn_of_unknown_patients
 from medimg.errors import RequestError
 
 log = logging.getLogger(__name__)
@@ -22,25 +24,21 @@ _MAX_SEED = 2**32 - 1
 
 @dataclass(frozen=True)
 class _Units:
-    """What must not be torn apart: patients, or single images where no patient is known.
+    """What must not be torn apart: patients, groups that stand in for them, or single images.
 
-    `label` and `unit` have an entry for each record; units are numbered.
+    `label` and `unit` have an entry for each record; units are numbered. `name` is what they are called.
     """
 
     records: Sequence[Record]
     label: list[str]
     unit: list[int]
-    by_patient: bool
+    name: Literal["patients", "groups", "images"]
 
     def per_class(self) -> dict[str, set[int]]:
         found: dict[str, set[int]] = defaultdict(set)
         for label, unit in zip(self.label, self.unit, strict=True):
             found[label].add(unit)
         return dict(sorted(found.items()))
-
-    @property
-    def name(self) -> str:
-        return "patients" if self.by_patient else "images"
 
 
 def with_patients(manifest: Manifest, patient_regex: str) -> Manifest:
@@ -68,24 +66,32 @@ def with_patients(manifest: Manifest, patient_regex: str) -> Manifest:
 
 
 def assign_splits(
-    manifest: Manifest, *, val_fraction: float, split_seed: int, folds: int | None = None, fold: int | None = None
+    manifest: Manifest,
+    *,
+    val_fraction: float,
+    split_seed: int,
+    folds: int | None = None,
+    fold: int | None = None,
+    allow_patient_overlap: bool = False,
 ) -> Manifest:
     """The manifest with every record's split set, and `split_unit`.
 
     A test split of the source is kept, and none is invented. A missing validation split is cut from train, stratified
-    by class, by whole patients where patients are known. With folds, the source's training and validation images are
-    pooled, fold `fold` is the test split, and the source's own test images leave the manifest.
-    Raises RequestError where a class would have no training image.
+    by class, by whole patients where patients are known, or by the groups that stand in for them. With folds, the
+    source's training and validation images are pooled, fold `fold` is the test split, and the source's own test images
+    leave the manifest.
+    Raises RequestError where a class would have no training image, and where the source's own split has a patient on
+    two sides, unless `allow_patient_overlap`.
     """
     if not 0 <= split_seed <= _MAX_SEED:
         raise RequestError(f"data.split_seed={split_seed} is out of range. Allowed: 0 to {_MAX_SEED}.")
     records = _source_splits(manifest.records)
-    _log_unknown_patients(records)
+    warn_of_unknown_patients(records)
     if folds is not None or fold is not None:
         records = _hold_out_fold(records, folds, fold, split_seed)
     if val_fraction > 0 and not any(record.split == "val" for record in records):
         records = _cut_validation(records, val_fraction, split_seed)
-    result = replace(manifest, records=tuple(records), split_unit=_split_unit(records))
+    result = replace(manifest, records=tuple(records), split_unit=split_unit(records, allow_patient_overlap))
     _check_classes(result)
     return result
 
@@ -102,12 +108,12 @@ def _source_splits(records: tuple[Record, ...]) -> list[Record]:
 
 
 def _units(records: Sequence[Record]) -> _Units:
+    numbers: dict[tuple[str, str], int] = {}
+    unit = [numbers.setdefault(unit_of(record), len(numbers)) for record in records]
     by_patient = any(record.patient_id for record in records)
-    numbers: dict[tuple[bool, str], int] = {}
-    # An image whose patient is unknown counts as a patient of its own.
-    keys = [(True, record.patient_id) if record.patient_id else (False, record.path) for record in records]
-    unit = [numbers.setdefault(key, len(numbers)) for key in keys]
-    return _Units(records, [record.label for record in records], unit, by_patient)
+    by_group = any(record.group for record in records)
+    name: Literal["patients", "groups", "images"] = "patients" if by_patient else "groups" if by_group else "images"
+    return _Units(records, [record.label for record in records], unit, name)
 
 
 def _hold_out_fold(records: list[Record], folds: int | None, fold: int | None, seed: int) -> list[Record]:
@@ -163,7 +169,7 @@ def _cut_validation(records: list[Record], fraction: float, seed: int) -> list[R
         return records
     positions = _without_lone_units(records, positions)
     units = _units([records[i] for i in positions])
-    cut = _cut_patients if units.by_patient else _cut_images
+    cut = _cut_images if units.name == "images" else _cut_whole
     chosen = {positions[i] for i in cut(units, fraction, seed)}
     if not chosen:
         raise RequestError(
@@ -188,15 +194,15 @@ def _without_lone_units(records: list[Record], positions: list[int]) -> list[int
     return kept
 
 
-def _cut_patients(units: _Units, fraction: float, seed: int) -> Iterable[int]:
-    """Positions of k of n stratified folds of whole patients, k/n being near the fraction."""
+def _cut_whole(units: _Units, fraction: float, seed: int) -> Iterable[int]:
+    """Positions of k of n stratified folds of whole patients or groups, k/n being near the fraction."""
     from numpy.random import RandomState
 
     fewest = min(len(members) for members in units.per_class().values())
     share = _fold_share(fraction, most_folds=max(2, fewest))
     if abs(share - fraction) > 0.1 * min(fraction, 1 - fraction):
         log.warning(
-            "Validation takes %s of the patients, not %g: the smallest class has %d patients.", share, fraction, fewest
+            "Validation takes %s of the %s, not %g: the smallest class has %d.", share, units.name, fraction, fewest
         )
     folds = _folds(units, share.denominator, seed)
     chosen = RandomState(seed).permutation(share.denominator)[: share.numerator]
@@ -223,34 +229,6 @@ def _cut_images(units: _Units, fraction: float, seed: int) -> Iterable[int]:
     splitter = StratifiedShuffleSplit(1, test_size=size, random_state=seed)
     _, chosen = next(splitter.split(units.label, units.label))
     return [int(position) for position in chosen]
-
-
-def _split_unit(records: Sequence[Record]) -> SplitUnit:
-    """`patient` where the patient of every image is known, and each stands in one split only."""
-    splits: dict[str, set[Split | None]] = defaultdict(set)
-    for record in records:
-        if record.patient_id:
-            splits[record.patient_id].add(record.split)
-    torn = [patient for patient, found in splits.items() if len(found) > 1]
-    if torn:
-        log.warning(
-            "%d patients stand in more than one of the source's splits: %s. Scores will be too good, and the split "
-            "counts as one by image. Put each patient into one split, or use data.folds.",
-            len(torn),
-            examples(torn),
-        )
-    all_known = all(record.patient_id for record in records)
-    return "patient" if all_known and not torn else "image"
-
-
-def _log_unknown_patients(records: Sequence[Record]) -> None:
-    unknown = sum(not record.patient_id for record in records)
-    if 0 < unknown < len(records):
-        log.warning(
-            "%d of %d images have no patient_id; each counts as a patient of its own, and the split as one by image.",
-            unknown,
-            len(records),
-        )
 
 
 def _check_classes(manifest: Manifest) -> None:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from medimg.data.groups import CAVEAT
 from medimg.files import write_bytes, write_table, write_text
 from medimg.reporting.tables import amount, duration, markdown_table, terminal_table
 from medimg.runs.folder import RunFolder
@@ -133,6 +134,8 @@ def _notes(board: Board, section: Section) -> list[str]:
         notes.append("The settings were not run on the same folds: some of the difference between them is the folds'.")
     if best.split_unit == "image":
         notes.append("Split by image: images of one patient can be on both sides, so these scores may be too good.")
+    if best.split_unit == "group":
+        notes.append(f"Split by groups that stand in for patients: {CAVEAT}.")
     if best.synthetic:
         notes.append("Synthetic images: these scores say nothing about real ones.")
     return notes

@@ -13,6 +13,7 @@ from medimg.checks.quick import check_before_training
 from medimg.config import TrainConfig
 from medimg.config.check import as_dict
 from medimg.data.changes import changes
+from medimg.data.groups import CAVEAT, GroupSizes
 from medimg.data.load import load_manifest
 from medimg.data.manifest import Manifest, write_manifest_csv
 from medimg.errors import Interrupted, MedimgError, RequestError
@@ -162,11 +163,18 @@ def _record_data(folder: RunFolder, manifest: Manifest, *, may_change: bool) -> 
         classes=list(manifest.classes),
         positive_class=manifest.positive_class,
         split_unit=manifest.split_unit,
+        groups=_groups(manifest),
         synthetic=manifest.synthetic,
         counts=manifest.counts(),
         data_fingerprint=fingerprint,
         images_fingerprint=manifest.images_fingerprint(),
     )
+
+
+def _groups(manifest: Manifest) -> dict[str, Any] | None:
+    """What stood in for patients, for whoever reads the run's scores; None where nothing did."""
+    sizes = GroupSizes.of(manifest)
+    return None if sizes is None else {"number": sizes.number, "largest": sizes.largest, "note": CAVEAT}
 
 
 def _looks_at_test(config: TrainConfig, in_sweep: bool) -> bool:

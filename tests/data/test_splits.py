@@ -225,10 +225,61 @@ def test_unknown_patients_count_as_their_own(caplog: pytest.LogCaptureFixture) -
     assert any(record.patient_id is None for record in result.of("val"))
 
 
-def test_a_patient_on_both_sides_of_the_source_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    records = [*patients({"a": 9, "b": 9}, split="train"), Record("test/x.png", "a", "test", "train-a-0")]
-    result = assign_splits(manifest_of(records), val_fraction=0.2, split_seed=0)
+def overlapping() -> Manifest:
+    """Five patients of the train folder have an image in test as well."""
+    moved = [Record(f"test/x{i}.png", "a", "test", f"train-a-{i}") for i in range(5)]
+    return manifest_of([*patients({"a": 9, "b": 9}, split="train"), *moved])
+
+
+def test_a_patient_on_both_sides_of_the_source_is_refused() -> None:
+    with pytest.raises(RequestError, match="5 patients stand in more than one") as caught:
+        assign_splits(overlapping(), val_fraction=0, split_seed=0)
+    told = str(caught.value)
+    assert "'train-a-0'" in told
+    assert "'train/a/0_0.png' in train, 'test/x0.png' in test" in told
+    assert "and 2 more" in told
+    assert "data.allow_patient_overlap=true" in told
+
+
+def test_a_patient_on_both_sides_can_be_allowed_by_name(caplog: pytest.LogCaptureFixture) -> None:
+    result = assign_splits(overlapping(), val_fraction=0, split_seed=0, allow_patient_overlap=True)
     assert result.split_unit == "image"
+    assert "'train-a-0'" in caplog.text
+
+
+def test_folds_put_a_patient_of_train_and_val_together() -> None:
+    records = [*patients({"a": 9, "b": 9}, split="train"), Record("val/x.png", "a", "val", "train-a-0")]
+    with pytest.raises(RequestError, match=r"(?s)1 patient stands.*in train, 'val/x.png' in val"):
+        assign_splits(manifest_of(records), val_fraction=0, split_seed=0)
+    assert assign_splits(manifest_of(records), val_fraction=0, split_seed=0, folds=3, fold=0).split_unit == "patient"
+
+
+def grouped(sizes: dict[str, int], split: Split | None = None) -> list[Record]:
+    return [replace(record, patient_id=None, group=record.patient_id) for record in patients(sizes, split=split)]
+
+
+@pytest.mark.parametrize("folds", [{}, {"folds": 4, "fold": 2}])
+def test_groups_stay_whole(folds: dict[str, int]) -> None:
+    result = assign_splits(manifest_of(grouped({"a": 40, "b": 20})), val_fraction=0.2, split_seed=0, **folds)
+    assert result.split_unit == "group"
+    found: dict[str | None, set[str | None]] = defaultdict(set)
+    for record in result.records:
+        found[record.group].add(record.split)
+    assert all(len(splits) == 1 for splits in found.values())
+    assert result.counts()["val"]["a"] > 0
+
+
+def test_patients_and_groups_together_are_a_split_by_group(caplog: pytest.LogCaptureFixture) -> None:
+    both = [*grouped({"a": 20, "b": 20}, "train"), *patients({"a": 9, "b": 9}, split="train")]
+    result = assign_splits(manifest_of(both), val_fraction=0.2, split_seed=0)
+    assert result.split_unit == "group"
+    assert "each group of them counts as a patient of its own, and the split as one by group" in caplog.text
+
+
+def test_a_group_on_both_sides_of_the_source_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    records = [*grouped({"a": 9, "b": 9}, "train"), Record("test/x.png", "a", "test", group="train-a-0")]
+    assert assign_splits(manifest_of(records), val_fraction=0.2, split_seed=0).split_unit == "image"
+    assert "1 groups of similar images" in caplog.text
     assert "'train-a-0'" in caplog.text
 
 

@@ -119,6 +119,14 @@ def test_tables_that_are_not_ranked_together_say_so(study: Path) -> None:
     assert said.count("Not ranked together") == (study / "leaderboard.md").read_text().count("Not ranked together") == 1
 
 
+def test_a_split_by_groups_says_what_it_cannot_promise(study: Path) -> None:
+    write_run(study / "a", value=0.5, split_unit="group")
+    said = " ".join(write_leaderboard(find_runs([study]), study).split())
+    assert "split by group" in said
+    assert "stand in for patients" in said
+    assert "a lower bound on leakage, not proof of none" in said
+
+
 def test_settings_on_other_folds_are_ranked_with_a_warning(study: Path) -> None:
     for fold in range(3):
         given = ["data.folds=3", f"data.fold={fold}"]

@@ -215,3 +215,21 @@ def test_folds_without_patients_are_by_image_and_say_so(
     assert re.search(r"split is by image.*\n?.*patient", said)
     (file,) = (tmp_path / "runs").rglob("results.json")
     assert json.loads(file.read_text())["split_unit"] == "image"
+
+
+def test_a_run_by_groups_says_that_they_stand_in_for_patients(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    counts = {"a": 12, "b": 12}
+    code = main(
+        ["train", *TINY, *SMALL, "data=image_folder", folder(tmp_path, counts), "data.group_by=blocks",
+         "data.block_size=3", f"paths.runs={tmp_path / 'runs'}"]
+    )  # fmt: skip
+    assert code == 0
+    assert "8 groups of 24 images, the largest has 3" in " ".join(capfd.readouterr().err.split())
+    (results,) = (tmp_path / "runs").rglob("results.json")
+    assert json.loads(results.read_text())["split_unit"] == "group"
+    groups = json.loads((results.parent / "run.json").read_text())["groups"]
+    assert (groups["number"], groups["largest"]) == (8, 3)
+    assert "a lower bound on leakage" in groups["note"]
+    assert "medimg_group" in (results.parent / "manifest.csv").read_text().splitlines()[0]
