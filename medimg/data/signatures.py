@@ -158,7 +158,8 @@ def _load(store: Path) -> dict[str, _One]:
 def _save(store: Path, known: dict[str, _One]) -> None:
     import numpy as np
 
-    newest = {json.dumps(json.loads(key)[0]): key for key in known}  # a file that has changed leaves its old state behind
+    # a file that has changed leaves its old state behind
+    newest = {json.dumps(json.loads(key)[0]): key for key in known}
     keys = list(newest.values())
     stream = BytesIO()
     np.savez(
