@@ -13,6 +13,7 @@ FREE = (
     "callbacks.learning_rate",
     "callbacks.pruning",
     "ckpt_path",
+    "data.check",
     "data.num_workers",
     "data.root",
     "evaluate_test",

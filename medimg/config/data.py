@@ -66,6 +66,10 @@ class DataConfig(Component, frozen=True, kw_only=True):
         Literal["refuse", "expand"],
         Meta(description="what to do with DICOM files of several frames: refuse, or expand: an image for each frame"),
     ] = "refuse"
+    check: Annotated[
+        Literal["warn", "strict", "off"],
+        Meta(description="the quick part of medimg check before training; strict: severe findings stop the run"),
+    ] = "warn"
     group_by: Annotated[
         Literal["near_duplicates", "blocks"] | None,
         Meta(description="what stands in for patients where none is known; null: nothing, each image is by itself"),

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from medimg.data.manifest import Manifest, Record, examples
+from medimg.data.problems import refuse
 from medimg.errors import RequestError, nearest, suggestion
 
 log = logging.getLogger(__name__)
@@ -51,9 +52,12 @@ def resolve_classes(
     else:
         classes, names = expected, _names_from_expected(renamed, expected)
     if len(classes) < 2:
-        raise RequestError(f"The data has one class only, {examples(classes)}. At least two are needed.")
+        refuse("missing_class", f"The data has one class only, {examples(classes)}.", "At least two are needed.")
+        positive = None
     records = tuple(replace(record, label=names[record.label]) for record in renamed)
-    return replace(manifest, records=records, classes=classes, positive_class=_positive(classes, positive))
+    extra = sorted(set(names.values()) - set(classes))  # none, unless problems are gathered
+    positive = _positive(classes, positive)
+    return replace(manifest, records=records, classes=(*classes, *extra), positive_class=None if extra else positive)
 
 
 def _apply_aliases(records: tuple[Record, ...], aliases: Mapping[str, str]) -> tuple[Record, ...]:
@@ -81,15 +85,16 @@ def _names_from_expected(records: tuple[Record, ...], expected: tuple[str, ...])
     labels = sorted({record.label for record in records})
     missing = [name for key, name in by_key.items() if key not in {class_key(label) for label in labels}]
     unknown = [label for label in labels if class_key(label) not in by_key]
-    if unknown:
-        raise RequestError(_unknown_class(unknown[0], expected, missing if len(unknown) == 1 else []))
+    for label in unknown:
+        what = f"Folder or label {label!r} is none of the expected classes: {', '.join(expected)}."
+        cure = _unknown_class_cure(label, expected, missing if len(unknown) == 1 else [])
+        refuse("class_mismatch", what, cure, _paths(records, label))
     if missing:
-        present = [name for name in expected if name not in missing]
-        raise RequestError(
-            f"The data has no images of the expected class {examples(missing)}. It has: {', '.join(present)}. "
-            f"Add the images, or give the classes that there are: data.classes=[{','.join(present)}]"
-        )
-    names = {label: by_key[class_key(label)] for label in labels}
+        present = [name for name in expected if name not in missing] or labels
+        what = f"The data has no images of the expected class {examples(missing)}. It has: {', '.join(present)}."
+        cure = f"Add the images, or give the classes that there are: data.classes=[{','.join(present)}]"
+        refuse("missing_class", what, cure)
+    names = {label: by_key.get(class_key(label), label) for label in labels}
     for label, name in names.items():
         if label != name:
             log.info("Label %r is read as class %r.", label, name)
@@ -104,27 +109,29 @@ def _names_from_data(records: tuple[Record, ...]) -> tuple[tuple[str, ...], dict
     for name in sorted(reference):
         twin = by_key.setdefault(class_key(name), name)
         if twin != name:
-            raise RequestError(
-                f"Two classes read alike: {twin!r} and {name!r}. "
-                f"If they are one, give {_alias_override(name, twin)}; if not, rename one of them."
-            )
+            cure = f"If they are one, give {_alias_override(name, twin)}; if not, rename one of them."
+            what = f"Two classes read alike: {twin!r} and {name!r}."
+            refuse("class_mismatch", what, cure, _paths(records, name))
     names: dict[str, str] = {}
     for record in records:
         known = by_key.get(class_key(record.label))
         if known is None:
-            raise RequestError(
-                f"Class {record.label!r} has images in {record.split} ({record.path!r}) and none in train. "
-                + _class_cure(record.label, tuple(sorted(reference)), [])
-            )
-        if known != record.label and record.label not in names:
+            if record.label not in names:
+                what = f"Class {record.label!r} has images in {record.split} ({record.path!r}) and none in train."
+                cure = _class_cure(record.label, tuple(sorted(reference)), [])
+                refuse("class_mismatch", what, cure, _paths(records, record.label))
+        elif known != record.label and record.label not in names:
             log.info("Label %r is read as class %r, as train spells it.", record.label, known)
-        names[record.label] = known
-    return tuple(sorted(reference)), names
+        names[record.label] = known or record.label
+    return tuple(sorted(by_key.values())), names
 
 
-def _unknown_class(label: str, expected: tuple[str, ...], missing: list[str]) -> str:
+def _paths(records: tuple[Record, ...], label: str) -> list[str]:
+    return [record.path for record in records if record.label == label]
+
+
+def _unknown_class_cure(label: str, expected: tuple[str, ...], missing: list[str]) -> str:
     return (
-        f"Folder or label {label!r} is none of the expected classes: {', '.join(expected)}. "
         f"{_class_cure(label, expected, missing)} "
         f"If it is a class of its own, give all classes: data.classes=[{','.join([*expected, label])}]"
     )

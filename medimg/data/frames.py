@@ -8,6 +8,7 @@ from typing import Literal
 
 from medimg.config.windows import WindowValue
 from medimg.data.manifest import Manifest, Record, examples
+from medimg.data.problems import refuse
 from medimg.data.readers.dicom_ids import DicomIds, check_installed, read_ids
 from medimg.data.readers.refusals import PICTURES_HAVE_NONE, no_window
 from medimg.data.readers.sniff import PICTURE_SUFFIXES, Kind, kind_of, suffix_of
@@ -51,10 +52,9 @@ def expand_files(manifest: Manifest, multiframe: Literal["refuse", "expand"], wi
         else:
             records.append(record)
     if crowded:
-        raise RequestError(
-            f"{len(crowded)} of the DICOM files hold several frames: {examples(crowded)}. "
-            "Give data.multiframe=expand to make an image of each frame, or save the frames that count as files."
-        )
+        what = f"{len(crowded)} of the DICOM files hold several frames: {examples(crowded)}."
+        cure = "Give data.multiframe=expand to make an image of each frame, or save the frames that count as files."
+        refuse("several_frames", what, cure, crowded)
     if by_study:
         log.info("%d DICOM files name no patient: their study stands for the patient.", by_study)
     _warn_of_one_patient(records)

@@ -29,10 +29,7 @@ def load_manifest(config: DataConfig, cache: Path) -> Manifest:
     Phantoms are drawn below `cache` where they are not there yet. Raises RequestError for whatever is wrong with
     the source.
     """
-    manifest = expand_files(_source(config, cache), config.multiframe, config.window)
-    manifest = resolve_classes(manifest, config.classes, config.class_aliases, config.positive_class)
-    if config.patient_regex is not None:
-        manifest = with_patients(manifest, config.patient_regex)
+    manifest = list_images(config, cache)
     if config.group_by is not None:
         manifest = with_groups(
             manifest,
@@ -51,6 +48,13 @@ def load_manifest(config: DataConfig, cache: Path) -> Manifest:
     )
     _log_summary(manifest)
     return manifest
+
+
+def list_images(config: DataConfig, cache: Path) -> Manifest:
+    """The same with the source's own splits only, none cut. Within `problems.gathered` it goes on past bad data."""
+    manifest = expand_files(_source(config, cache), config.multiframe, config.window)
+    manifest = resolve_classes(manifest, config.classes, config.class_aliases, config.positive_class)
+    return manifest if config.patient_regex is None else with_patients(manifest, config.patient_regex)
 
 
 def _source(config: DataConfig, cache: Path) -> Manifest:

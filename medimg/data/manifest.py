@@ -7,11 +7,12 @@ import os
 import posixpath
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from medimg.data.problems import refuse
 from medimg.errors import RequestError, suggestion
 
 Split = Literal["train", "val", "test"]
@@ -188,8 +189,9 @@ def read_manifest_csv(file: Path) -> Manifest:
             record = _record(row, file.parent)
             first = first_row.setdefault(record.path, row.number)
             problem = f"path {record.path!r} stands in row {first} already" if first != row.number else None
+        if problem is None:
             records.append(record)
-        if problem is not None:
+        else:
             problems.append(f"row {row.number}: {problem}")
     _fail_on(file, problems)
     return Manifest(root=file.parent, records=tuple(records))
@@ -220,15 +222,18 @@ def write_manifest_csv(manifest: Manifest, file: Path) -> None:
         partial.unlink(missing_ok=True)
 
 
-def check_files(manifest: Manifest) -> None:
-    """Raise RequestError where images of the manifest do not exist: the first few, and how many."""
+def check_files(manifest: Manifest) -> Manifest:
+    """The manifest, once all its images are there; raises RequestError with the first few that are not, and how many.
+
+    Where problems are gathered, it is the manifest of those that are there.
+    """
     there = {name: (manifest.root / name).is_file() for name in {r.file or r.path for r in manifest.records}}
     missing = [record.path for record in manifest.records if not there[record.file or record.path]]
-    if missing:
-        raise RequestError(
-            f"{len(missing)} of the {len(manifest.records)} images do not exist: {examples(missing)}. "
-            f"Paths are relative to {manifest.root}."
-        )
+    if not missing:
+        return manifest
+    what = f"{len(missing)} of the {len(manifest.records)} images do not exist: {examples(missing)}."
+    refuse("unreadable", what, f"Paths are relative to {manifest.root}.", missing)
+    return replace(manifest, records=tuple(r for r in manifest.records if there[r.file or r.path]))
 
 
 def examples(names: Iterable[str]) -> str:
@@ -288,4 +293,4 @@ def _record(row: Row, folder: Path) -> Record:
 def _fail_on(file: Path, problems: list[str]) -> None:
     if problems:
         more = f" (and {len(problems) - _SHOWN} more)" if len(problems) > _SHOWN else ""
-        raise RequestError(f"{file}: {'; '.join(problems[:_SHOWN])}{more}.")
+        refuse("metadata", f"{file}: {'; '.join(problems[:_SHOWN])}{more}.")

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 SIDE = 64  # pixels a side of a thumbnail
 _DIGEST = 16  # bytes
-_VERSION = 1  # of what a signature is; raised whenever pixels come out differently
+_VERSION = 2  # of what a signature is; raised whenever pixels come out differently
 _MANY = 2000  # images from which on it is said that looking at them takes a while
 
 

@@ -23,6 +23,7 @@ from medimg.data.manifest import (
     read_manifest_csv,
     read_table,
 )
+from medimg.data.problems import refuse, remark
 from medimg.data.readers.sniff import (
     DICOM_SUFFIXES,
     NIFTI_SUFFIXES,
@@ -76,9 +77,9 @@ def scan_folder(root: Path) -> Manifest:
         found = [_class_folder(root, name, None, others) for name in top.folders]
     _check_found(root, top, found, others)
     if others:
-        log.warning("%s: %d files that are no images were left out (%s).", root, others.total(), _suffixes(others))
+        remark("other_files", f"{root}: {others.total()} files that are no images were left out ({_suffixes(others)}).")
     records = [Record(path, folder.name, folder.split) for folder in found for path in folder.images]
-    _check_names(root, records)
+    records = _with_good_names(root, records)
     if METADATA in top.others:
         records = _with_metadata(records, root / METADATA)
     return Manifest(root=root, records=tuple(records))
@@ -95,9 +96,7 @@ def read_manifest_source(file: Path) -> Manifest:
         raise RequestError(
             f"data.root={file} does not exist. data=manifest needs a CSV with the columns path and label."
         )
-    manifest = read_manifest_csv(file)
-    check_files(manifest)
-    return manifest
+    return check_files(read_manifest_csv(file))
 
 
 def _list_root(root: Path) -> _Listing:
@@ -107,15 +106,18 @@ def _list_root(root: Path) -> _Listing:
         cure = " For a CSV use data=manifest." if root.suffix.casefold() == ".csv" else ""
         raise RequestError(f"data.root={root} is a file, where a folder is needed. {_LAYOUTS}{cure}")
     top = _list(root)
-    if top.images:
-        raise RequestError(
-            f"{root} holds {len(top.images)} images outside class folders ({examples(top.images)}): "
-            f"which class they are is unknown. {_LAYOUTS}"
-        )
+    _refuse_strays(root, top.images)
     if not top.folders:
-        found = f"{len(top.others)} files and no folders" if top.others else "nothing"
+        found = f"{len(top.images + top.others)} files and no folders" if top.images or top.others else "nothing"
         raise RequestError(f"{root} holds {found}. {_LAYOUTS}")
     return top
+
+
+def _refuse_strays(folder: Path, images: list[str]) -> None:
+    if images:
+        what = f"{folder} holds {len(images)} images outside class folders ({examples(images)}): "
+        files = [str(folder / name) for name in images]
+        refuse("unlabelled", f"{what}which class they are is unknown.", _LAYOUTS, files)
 
 
 def _list(folder: Path) -> _Listing:
@@ -133,7 +135,8 @@ def _list(folder: Path) -> _Listing:
                 elif entry.is_file():
                     listing.images.append(entry.name)
                 else:
-                    raise RequestError(f"{entry.path}: this link or special file leads to no image. Remove or mend it.")
+                    what = f"{entry.path}: this link or special file leads to no image."
+                    refuse("unreadable", what, "Remove or mend it.", [entry.path])
     except OSError as error:
         raise RequestError(f"{folder}: the folder cannot be read ({error.strerror}).") from error
     listing.folders.sort()
@@ -160,17 +163,14 @@ def _split_folders(root: Path, top: _Listing) -> dict[Split, str]:
         found[split] = name
     strays = [name for name in top.folders if name not in found.values()]
     if found and strays:
-        log.warning("%s: %s beside the split folders were left out.", root, examples(f"{name}/" for name in strays))
+        names = examples(f"{name}/" for name in strays)
+        remark("other_files", f"{root}: {names} beside the split folders were left out.")
     return found
 
 
 def _classes_below(root: Path, name: str, split: Split, others: Counter[str]) -> list[_ClassFolder]:
     listing = _list(root / name)
-    if listing.images:
-        raise RequestError(
-            f"{root / name} holds {len(listing.images)} images outside class folders ({examples(listing.images)}): "
-            f"which class they are is unknown. {_LAYOUTS}"
-        )
+    _refuse_strays(root / name, listing.images)
     others.update(_suffix(other) for other in listing.others)
     return [_class_folder(root, f"{name}/{folder}", split, others) for folder in listing.folders]
 
@@ -210,40 +210,41 @@ def _check_found(root: Path, top: _Listing, found: list[_ClassFolder], others: C
         )
     empty = sorted({folder.name for folder in found if class_key(folder.name) not in filled})
     if empty:
-        raise RequestError(
-            f"{root}: class folders without any image: {examples(empty)}. "
-            "Fill them or remove them; a class without images cannot be learnt."
-        )
+        what = f"{root}: class folders without any image: {examples(empty)}."
+        refuse("missing_class", what, "Fill them or remove them; a class without images cannot be learnt.")
     if len(filled) == 1:
-        raise RequestError(
-            f"{root} holds one class only, {next(iter(filled.values()))!r}. At least two are needed. {_LAYOUTS}"
-        )
+        what = f"{root} holds one class only, {next(iter(filled.values()))!r}."
+        refuse("missing_class", what, f"At least two are needed. {_LAYOUTS}")
 
 
-def _check_names(root: Path, records: list[Record]) -> None:
+def _with_good_names(root: Path, records: list[Record]) -> list[Record]:
+    good = []
     for record in records:
-        try:
-            record.path.encode()
-        except UnicodeEncodeError as error:
-            shown = record.path.encode(errors="backslashreplace").decode()
-            raise RequestError(f"{root}: the name of {shown!r} is not UTF-8. Rename it.") from error
+        shown = record.path.encode(errors="backslashreplace").decode()
+        if shown == record.path:
+            good.append(record)
+        else:
+            refuse("file_name", f"{root}: the name of {shown!r} is not UTF-8.", "Rename it.", [shown])
+    return good
 
 
 def _with_metadata(records: list[Record], file: Path) -> list[Record]:
     _, rows = read_table(file, needed=("path",))
     by_path: dict[str, Row] = {}
     for row in rows:
-        if not row.values["path"]:
-            raise RequestError(f"{file}: row {row.number}: path is empty.")
-        path = normalise_path(row.values["path"])
-        if path in by_path:
-            raise RequestError(f"{file}: row {row.number}: {path!r} stands in row {by_path[path].number} already.")
-        by_path[path] = row
+        path = normalise_path(row.values["path"]) if row.values["path"] else ""
+        if not path:
+            refuse("metadata", f"{file}: row {row.number}: path is empty.")
+        elif path in by_path:
+            what = f"{file}: row {row.number}: {path!r} stands in row {by_path[path].number} already."
+            refuse("metadata", what, files=[path])
+        else:
+            by_path[path] = row
     paths = {record.path for record in records}
     strays = sum(path not in paths for path in by_path)
     bare = sum(path not in by_path for path in paths)
     if strays or bare:
-        log.warning("%s: %d rows name no image here, and %d images have no row.", file, strays, bare)
+        remark("metadata", f"{file}: {strays} rows name no image here, and {bare} images have no row.")
     return [_merge(record, by_path[record.path], file) if record.path in by_path else record for record in records]
 
 
@@ -251,16 +252,16 @@ def _merge(record: Record, row: Row, file: Path) -> Record:
     where = f"{file}: row {row.number}: {record.path!r}"
     label = row.values.get("label", "")
     if label and class_key(label) != class_key(record.label):
-        raise RequestError(
-            f"{where} has label {label!r}, but lies in the folder {record.label!r}. "
-            "Correct one of them; or give the column another name, if it means something else."
-        )
+        what = f"{where} has label {label!r}, but lies in the folder {record.label!r}."
+        cure = "Correct one of them; or give the column another name, if it means something else."
+        refuse("label_conflict", what, cure, [record.path])
     named = row.values.get("split", "")
     split = parse_split(named)
     if named and split is None:
-        raise RequestError(f"{where} has split {named!r}; allowed are train, val, test or nothing.")
+        refuse("metadata", f"{where} has split {named!r}; allowed are train, val, test or nothing.", "", [record.path])
     if split and record.split and split != record.split:
-        raise RequestError(f"{where} has split {named!r}, but lies in the {record.split} folder. Correct one of them.")
+        what = f"{where} has split {named!r}, but lies in the {record.split} folder."
+        refuse("metadata", what, "Correct one of them.", [record.path])
     return replace(
         record,
         split=record.split or split,

@@ -11,6 +11,7 @@ from math import ceil
 from typing import Literal
 
 from medimg.data.manifest import Manifest, Record, examples
+from medimg.data.problems import refuse
 from medimg.data.units import split_unit, unit_of, warn_of_unknown_patients
 from medimg.errors import RequestError
 
@@ -55,11 +56,12 @@ def with_patients(manifest: Manifest, patient_regex: str) -> Manifest:
     without = [record.path for record, patient in zip(manifest.records, patients, strict=True) if not patient]
     if without:
         count = "no path" if len(without) == len(patients) else f"{len(without)} of {len(patients)} paths not"
-        raise RequestError(
-            f"data.patient_regex={patient_regex} matches {count}: {examples(without)}. "
-            "It is searched in each path as shown here, and its first group is the patient."
-        )
-    records = (replace(record, patient_id=patient) for record, patient in zip(manifest.records, patients, strict=True))
+        what = f"data.patient_regex={patient_regex} matches {count}: {examples(without)}."
+        cure = "It is searched in each path as shown here, and its first group is the patient."
+        refuse("patient_unknown", what, cure, without)
+    records = (
+        replace(record, patient_id=patient or None) for record, patient in zip(manifest.records, patients, strict=True)
+    )
     return replace(manifest, records=tuple(records))
 
 

@@ -56,6 +56,11 @@ class RunFolder:
         return self.path / "manifest.csv"
 
     @property
+    def check_file(self) -> Path:
+        """What the quick check of the data found."""
+        return self.path / "check.json"
+
+    @property
     def error_file(self) -> Path:
         """The traceback, where the run failed."""
         return self.path / "error.txt"

@@ -9,6 +9,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from medimg.checks.quick import check_before_training
 from medimg.config import TrainConfig
 from medimg.config.check import as_dict
 from medimg.data.changes import changes
@@ -64,6 +65,7 @@ def train(
                 manifest, checkpoint, experiment = _prepare(config, folder, interrupts, resume=resume, force=force)
                 if clock is None:
                     clock = _go_on(config, folder, experiment.seconds_before, force)
+                    _check_data(config, folder, manifest)
                 _record_data(folder, manifest)
                 folder.update(**experiment.facts())
                 experiment.fit(checkpoint)
@@ -142,6 +144,8 @@ def _prepare(
     manifest = load_manifest(config.data, Path(config.paths.cache).expanduser())
     if resume and "data" not in force:
         _refuse_other_data(folder, manifest)
+    if not resume:
+        _check_data(config, folder, manifest)
 
     from medimg.training.experiment import Experiment
 
@@ -166,6 +170,11 @@ def _starting_point(config: TrainConfig, folder: RunFolder, *, resume: bool) -> 
     if resume:
         log.info("no checkpoint yet: the run begins anew")
     return Path(config.ckpt_path).expanduser() if config.ckpt_path else None
+
+
+def _check_data(config: TrainConfig, folder: RunFolder, manifest: Manifest) -> None:
+    """The quick part of `medimg check`; severe findings stop the run where that is asked for."""
+    check_before_training(manifest, config.data.check, folder.check_file if folder.writable else None)
 
 
 def _refuse_other_data(folder: RunFolder, manifest: Manifest) -> None:

@@ -1,0 +1,129 @@
+"""A check as a page: one HTML file with its pictures in it, to be opened without a server, or printed."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+from medimg.checks.findings import KINDS, SEVERITIES, Finding, Report, Severity, by_kind
+from medimg.checks.shortcuts import LEVEL
+from medimg.data.manifest import Manifest, Record
+from medimg.errors import RequestError
+
+_SIDE = 144  # pixels of the longer side of a picture
+_WITH_PICTURES = frozenset({"duplicate", "near_duplicate", "label_conflict", "patient_leak", "class_mismatch"})
+_PICTURED = 16  # findings of a kind that are shown with pictures...
+_EACH = 4  # ...so many each
+_LISTED = 40  # findings of a kind, or files of a finding, that are named
+_EXAMPLES = 6  # pictures of each class
+_MOST_CLASSES = 20
+
+
+@dataclass(frozen=True)
+class _Picture:
+    path: str
+    caption: str
+    source: str | None  # a data URL; None where it cannot be read
+
+
+@dataclass(frozen=True)
+class _Item:
+    finding: Finding
+    pictures: list[_Picture]
+    files: list[str]
+    more: int
+
+    @property
+    def has_pictures(self) -> bool:
+        return bool(self.pictures)
+
+
+@dataclass(frozen=True)
+class _Group:
+    severity: Severity
+    title: str
+    items: list[_Item]
+    more: int
+    cures: list[str]
+
+
+def render(report: Report, manifest: Manifest, *, title: str, when: str) -> str:
+    """The page as text.
+
+    Args:
+        report: what was found.
+        manifest: the images, for the pictures.
+        title: what was checked.
+        when: as text.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("medimg.checks", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    records = {record.path: record for record in manifest.records}
+    return environment.get_template("page.html.j2").render(
+        title=title,
+        when=when,
+        report=report,
+        images=len(manifest.records),
+        classes=list(next(iter(report.counts.values()), {})),
+        numbers={severity: len(report.of(severity)) for severity in SEVERITIES},
+        groups=[_group(kind, found, manifest, records) for (_, kind), found in by_kind(report.findings).items()],
+        examples={label: _examples(manifest, label) for label in manifest.classes[:_MOST_CLASSES]},
+        level=LEVEL,
+        synthetic=manifest.synthetic,
+    )
+
+
+def _group(kind: str, found: Sequence[Finding], manifest: Manifest, records: dict[str, Record]) -> _Group:
+    pictured = _PICTURED if kind in _WITH_PICTURES else 0
+    items = [
+        _Item(
+            finding,
+            [_picture(manifest, records, path) for path in finding.files[:_EACH]] if number < pictured else [],
+            list(finding.files[:_LISTED]),
+            max(0, len(finding.files) - _LISTED),
+        )
+        for number, finding in enumerate(found[:_LISTED])
+    ]
+    cures = list(dict.fromkeys(finding.cure for finding in found if finding.cure))
+    return _Group(found[0].severity, KINDS[kind], items, len(found) - len(items), cures)
+
+
+def _examples(manifest: Manifest, label: str) -> list[_Picture]:
+    """Some images of a class, spread over all of them."""
+    chosen = [record for record in manifest.records if record.label == label]
+    step = max(1, len(chosen) // _EXAMPLES)
+    return [_picture(manifest, {one.path: one}, one.path) for one in chosen[::step][:_EXAMPLES]]
+
+
+def _picture(manifest: Manifest, records: dict[str, Record], path: str) -> _Picture:
+    record = records.get(path)
+    if record is None:
+        return _Picture(path, "", None)
+    parts = [record.split or "no split", record.label]
+    parts += [f"patient {record.patient_id}"] if record.patient_id else []
+    return _Picture(path, ", ".join(parts), _thumbnail(manifest.file(record), record.frame))
+
+
+def _thumbnail(file: Path, frame: int | None) -> str | None:
+    """A small JPEG as a data URL; deep images from their darkest to their brightest value."""
+    import numpy as np
+    from PIL import Image
+
+    from medimg.data.readers import read_image
+
+    try:
+        pixels = read_image(file, 3, frame=frame).numpy()
+    except (RequestError, MemoryError):
+        return None
+    if pixels.dtype != np.uint8:
+        low, high = float(pixels.min()), float(pixels.max())
+        pixels = ((pixels - low) * (255 / (high - low) if high > low else 0)).astype(np.uint8)
+    image = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+    image.thumbnail((_SIDE, _SIDE))
+    stream = BytesIO()
+    image.save(stream, "JPEG", quality=72)
+    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()

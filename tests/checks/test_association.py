@@ -1,0 +1,59 @@
+"""Cramér's V against scipy and the published formula, and permutations that know of patients."""
+
+import numpy as np
+import pytest
+from scipy.stats import chi2_contingency
+
+from medimg.checks.association import Units, association, cramers_v, levels
+
+
+def published(table: np.ndarray) -> float:
+    """Bergsma (2013), equations of the bias correction, on scipy's chi-square."""
+    n, (r, c) = table.sum(), table.shape
+    phi2 = max(0.0, chi2_contingency(table, correction=False).statistic / n - (r - 1) * (c - 1) / (n - 1))
+    rows, columns = r - (r - 1) ** 2 / (n - 1), c - (c - 1) ** 2 / (n - 1)
+    return float(np.sqrt(phi2 / min(rows - 1, columns - 1)))
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (2, 5), (4, 3)])
+def test_v_is_the_published_one(shape: tuple[int, int]) -> None:
+    generator = np.random.default_rng(0)
+    tables = generator.integers(1, 40, (20, *shape)).astype(float)
+    assert cramers_v(tables) == pytest.approx([published(table) for table in tables])
+
+
+def test_v_at_its_ends() -> None:
+    full = np.diag([30.0, 20.0])
+    with_empty = np.pad(full, ((0, 1), (0, 2)))
+    assert cramers_v(full) == pytest.approx(1, abs=0.02)
+    assert cramers_v(with_empty) == pytest.approx(cramers_v(full))
+    assert cramers_v(np.array([[10.0, 20.0]])) == 0
+    assert cramers_v(np.full((2, 2), 25.0)) == 0
+
+
+def test_levels() -> None:
+    assert len(set(levels(["PA", "AP", "PA", None]))) == 3
+    ages = levels([str(age) for age in range(100)] + [None])
+    assert len(set(ages)) == 6  # five bins and the missing one
+    assert np.bincount(ages[:-1]).tolist() == [20] * 5
+    assert len(set(levels([f"name {number}" for number in range(100)]))) == 21
+
+
+def test_a_planted_column_is_sure_and_noise_is_not() -> None:
+    generator = np.random.default_rng(1)
+    labels = generator.integers(0, 2, 300)
+    units = Units(range(300), labels)
+    assert association(labels, units, 500).p == 1 / 501
+    p = [association(generator.integers(0, 3, 300), units, 200).p for _ in range(100)]
+    assert np.mean(np.array(p) <= 0.1) == pytest.approx(0.1, abs=0.08)
+
+
+def test_many_images_of_few_patients_prove_nothing() -> None:
+    """Six patients with a hospital each: image by image it would be beyond doubt."""
+    patients = np.repeat(np.arange(6), 100)
+    labels = patients % 2
+    hospital = np.where(patients == 0, 1, 0)
+    by_patient = association(hospital, Units(patients, labels), 500)
+    by_image = association(hospital, Units(range(600), labels), 500)
+    assert by_image.p < 0.01
+    assert by_patient.p > 0.2

@@ -1,0 +1,58 @@
+"""The page and the terminal text of a check."""
+
+import re
+from pathlib import Path
+
+import pytest
+from drawn_data import draw
+
+from medimg.checks.findings import Comparison, Finding, Report
+from medimg.checks.page import render
+from medimg.checks.told import in_one_line, told
+
+
+def report_of(*findings: Finding) -> Report:
+    comparisons = (Comparison("the column '<b>'", "V", 0.9, 0.001, suspicious=True),)
+    return Report(findings, {"train": {"a": 20, "b": 20}}, comparisons, {"mode": {"a": {"L": 20}, "b": {"L": 20}}})
+
+
+def test_the_page_needs_nothing_else_and_escapes_everything(tmp_path: Path) -> None:
+    manifest = draw(tmp_path, 6)
+    pair = tuple(record.path for record in manifest.records[:2])
+    found = Finding("duplicate", "severe", pair, "<script>alert(1)</script>", "Keep one & only one.")
+    gone = Finding("near_duplicate", "note", ("a/gone.png", pair[0]), "two", "")
+    page = render(report_of(found, gone), manifest, title="<i>data</i>", when="today")
+    assert "<script" not in page
+    assert "<i>data" not in page
+    assert "the column &#39;&lt;b&gt;&#39;" in page
+    assert page.count("data:image/jpeg;base64,") == 3 + 6  # three in findings, six examples
+    assert "not readable" in page
+    assert not re.search(r'(src|href)="(?!data:)', page)
+    assert all(path in page for path in pair)
+
+
+def test_a_page_without_findings(tmp_path: Path) -> None:
+    page = render(report_of(), draw(tmp_path, 2), title="x", when="today")
+    assert "Nothing was found." in page
+    assert "no all-clear" in page
+
+
+def test_a_page_stays_light_with_thousands_of_findings(tmp_path: Path) -> None:
+    manifest = draw(tmp_path, 4)
+    pair = tuple(record.path for record in manifest.records[:2])
+    many = [Finding("near_duplicate", "warning", pair, f"pair {i}", "Look.") for i in range(3000)]
+    page = render(report_of(*many), manifest, title="x", when="today")
+    assert len(page) < 1_000_000
+    assert "and 2960 more in check.json" in page
+
+
+def test_the_terminal_is_told_the_first_few(capsys: pytest.CaptureFixture[str]) -> None:
+    many = [Finding("unreadable", "severe", (f"a/{i}.png",), f"a/{i}.png: empty.", "Remove it.") for i in range(9)]
+    text = told(report_of(*many, Finding("duplicate", "warning", tuple("abcde"), "5 copies.", "Keep one.")))
+    assert "Found: 9 severe, 1 warning, 0 notes." in text
+    assert text.count("empty.") == 3
+    assert "and 6 more" in text
+    assert "a, b, c and 2 more" in text
+    assert text.count("-> Remove it.") == 1
+    assert "none was found" in text
+    assert in_one_line("unreadable", many) == "check: unreadable: a/0.png: empty. (and 8 more of this kind) Remove it."
