@@ -23,4 +23,7 @@ def parser(command: str) -> ArgumentParser:
 def overrides_only(command: str, arguments: Sequence[str]) -> list[str] | None:
     """The overrides of a command that has no other options; None where help is asked for."""
     options = parser(command).parse_intermixed_args(list(arguments))
+    for override in options.overrides:
+        if "=" not in override:
+            raise RequestError(f"{override}: expected KEY=VALUE\n  medimg {command} --help lists the keys")
     return None if options.help else list(options.overrides)

@@ -54,8 +54,7 @@ class DataConfig(Component, frozen=True, kw_only=True):
     window: Annotated[
         WindowKey | None,
         Meta(
-            description="CT window: lung, mediastinum, bone or [center,width] in Hounsfield units; three of them in a "
-            "list are the channels; null: that of the file"
+            description="CT window: lung, mediastinum, bone or [center,width]; a list of three: channels; null: the file's"
         ),
     ] = None
     resize: Annotated[
@@ -66,6 +65,10 @@ class DataConfig(Component, frozen=True, kw_only=True):
         Literal["refuse", "expand"],
         Meta(description="what to do with DICOM files of several frames: refuse, or expand: an image for each frame"),
     ] = "refuse"
+    on_error: Annotated[
+        Literal["raise", "skip"],
+        Meta(description="images that cannot be read: raise, or skip: all are read beforehand, and bad ones left out"),
+    ] = "raise"
     check: Annotated[
         Literal["warn", "strict", "off"],
         Meta(description="the quick part of medimg check before training; strict: severe findings stop the run"),

@@ -16,8 +16,10 @@ from medimg.data.classes import resolve_classes
 from medimg.data.frames import expand_files
 from medimg.data.groups import with_groups
 from medimg.data.manifest import Manifest
+from medimg.data.problems import gathered
+from medimg.data.readable import without_unreadable
 from medimg.data.sources import read_manifest_source, scan_folder
-from medimg.data.splits import assign_splits, with_patients
+from medimg.data.splits import assign_splits, check_classes, with_patients
 from medimg.errors import RequestError
 
 log = logging.getLogger(__name__)
@@ -29,7 +31,7 @@ def load_manifest(config: DataConfig, cache: Path) -> Manifest:
     Phantoms are drawn below `cache` where they are not there yet. Raises RequestError for whatever is wrong with
     the source.
     """
-    manifest = list_images(config, cache)
+    manifest = _listed(config, cache)
     if config.group_by is not None:
         manifest = with_groups(
             manifest,
@@ -46,8 +48,23 @@ def load_manifest(config: DataConfig, cache: Path) -> Manifest:
         fold=config.fold,
         allow_patient_overlap=config.allow_patient_overlap,
     )
+    if config.on_error == "skip":
+        manifest = without_unreadable(manifest, config.window, cache)
+        check_classes(manifest)
     _log_summary(manifest)
     return manifest
+
+
+def _listed(config: DataConfig, cache: Path) -> Manifest:
+    """The images; with `on_error=skip`, those whose files are there and look like what they are said to be."""
+    if config.on_error == "raise":
+        return list_images(config, cache)
+    with gathered() as problems:
+        manifest = list_images(config, cache)
+    for problem in problems:
+        if problem.kind != "unreadable":
+            problem.tell()
+    return replace(manifest, skipped={path: p.message for p in problems if p.kind == "unreadable" for path in p.files})
 
 
 def list_images(config: DataConfig, cache: Path) -> Manifest:

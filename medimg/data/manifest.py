@@ -6,7 +6,7 @@ import json
 import os
 import posixpath
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -60,7 +60,7 @@ class Manifest:
     """All images of a data set, sorted by path whatever order they came in.
 
     A class's index is its position in `classes`, which is empty until the class names are resolved.
-    `positive_class` is set for binary tasks only.
+    `positive_class` is set for binary tasks only. `skipped` names images that were left out, with the reason.
     """
 
     root: Path
@@ -69,6 +69,7 @@ class Manifest:
     positive_class: str | None = None
     split_unit: SplitUnit = "image"
     synthetic: bool = False
+    skipped: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "records", tuple(sorted(self.records, key=lambda record: record.path)))

@@ -24,6 +24,13 @@ class Problem(NamedTuple):
     files: tuple[str, ...] = ()
     refused: bool = True
 
+    def tell(self) -> None:
+        """What training makes of it: RequestError, or a warning in the log."""
+        said = f"{self.message} {self.cure}".rstrip()
+        if self.refused:
+            raise RequestError(said)
+        log.warning("%s", said)
+
 
 _gathered: ContextVar[list[Problem] | None] = ContextVar("gathered", default=None)
 
@@ -34,20 +41,21 @@ def refuse(kind: str, message: str, cure: str = "", files: Iterable[str] = ()) -
     So the caller has to go on sensibly after it: leave the image out, or take the first of two.
     """
     problems = _gathered.get()
-    if problems is None:
-        raise RequestError(f"{message} {cure}".rstrip())
     problem = Problem(kind, message, cure, tuple(files))
-    if problem not in problems:  # some folders are listed twice
+    if problems is None:
+        problem.tell()
+    elif problem not in problems:  # some folders are listed twice
         problems.append(problem)
 
 
 def remark(kind: str, message: str, cure: str = "", files: Iterable[str] = ()) -> None:
     """Logs a warning; but where problems are being gathered, notes it."""
     problems = _gathered.get()
+    problem = Problem(kind, message, cure, tuple(files), refused=False)
     if problems is None:
-        log.warning("%s", f"{message} {cure}".rstrip())
+        problem.tell()
     else:
-        problems.append(Problem(kind, message, cure, tuple(files), refused=False))
+        problems.append(problem)
 
 
 @contextmanager

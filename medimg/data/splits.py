@@ -92,7 +92,7 @@ def assign_splits(
     if val_fraction > 0 and not any(record.split == "val" for record in records):
         records = _cut_validation(records, val_fraction, split_seed)
     result = replace(manifest, records=tuple(records), split_unit=split_unit(records, allow_patient_overlap))
-    _check_classes(result)
+    check_classes(result)
     return result
 
 
@@ -231,7 +231,8 @@ def _cut_images(units: _Units, fraction: float, seed: int) -> Iterable[int]:
     return [int(position) for position in chosen]
 
 
-def _check_classes(manifest: Manifest) -> None:
+def check_classes(manifest: Manifest) -> None:
+    """Raises RequestError where a class has no training image, and warns where another split has none of it."""
     counts = manifest.counts()
     if "train" not in counts:
         found = ", ".join(f"{sum(by_class.values())} in {split}" for split, by_class in counts.items())

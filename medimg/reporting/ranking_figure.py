@@ -6,7 +6,7 @@ from io import BytesIO
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from medimg.reporting.tables import shortened
+from medimg.reporting.tables import readable, shortened
 from medimg.runs.columns import Column
 from medimg.runs.leaderboard import Board, Entry, Section
 
@@ -64,7 +64,7 @@ def _label(entry: Entry, columns: Sequence[Column]) -> str:
     cells = [(column, column.cell(run)) for column in columns]
     off = _OFF if any(cell not in _OFF for _, cell in cells) else {""}
     words = [
-        cell if column.group and cell != "none" else f"{column.title} {cell}"
+        cell if column.group and cell != "none" else f"{column.title} {readable(cell)}"
         for column, cell in cells
         if cell not in off
     ]

@@ -1,5 +1,6 @@
 """Tables of text: for the terminal and as Markdown."""
 
+import re
 from collections.abc import Sequence
 
 _WIDEST = 40
@@ -8,7 +9,8 @@ _WIDEST = 40
 def terminal_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Columns side by side under a rule; long cells lose their middle, but for those of the last column."""
     *_, last = range(len(header))
-    cut = [[cell if place == last else shortened(cell, _WIDEST) for place, cell in enumerate(row)] for row in rows]
+    short = [[readable(cell) for cell in row] for row in rows]
+    cut = [[cell if place == last else shortened(cell, _WIDEST) for place, cell in enumerate(row)] for row in short]
     widths = [max(len(cell) for cell in column) for column in zip(header, *cut, strict=True)]
     rule = ["-" * width for width in widths]
     lines = ("  ".join(map(str.ljust, line, widths)) for line in (header, rule, *cut))
@@ -17,7 +19,7 @@ def terminal_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table as GitHub reads it, nothing cut."""
-    lines = [[_escaped(cell) for cell in row] for row in (header, *rows)]
+    lines = [[_escaped(readable(cell)) for cell in row] for row in (header, *rows)]
     lines.insert(1, ["---"] * len(header))
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -42,6 +44,11 @@ def duration(seconds: float) -> str:
 def amount(number: int) -> str:
     """A count, in millions where it is large."""
     return f"{number / 1e6:.1f} M" if number >= 1e6 else f"{number:,}"
+
+
+def readable(cell: str) -> str:
+    """Long decimal numbers, as a search draws them, to five digits."""
+    return re.sub(r"\d+\.\d{6,}(e[+-]?\d+)?", lambda found: f"{float(found[0]):.5g}", cell)
 
 
 def _escaped(cell: str) -> str:

@@ -11,7 +11,8 @@ from medimg.runs.records import Run
 # what is spread within a setting, says where things are, or changes no result
 _NEVER = (
     *("name", "seed", "data.fold", "paths", "allow", "sweep", "monitor", "evaluate_test", "logger"),
-    *("data.num_workers", "data.cache", "callbacks.figures", "callbacks.learning_rate", "callbacks.checkpoint"),
+    *("callbacks.checkpoint", "callbacks.figures", "callbacks.learning_rate", "callbacks.pruning"),
+    *("data.num_workers", "data.cache"),
     *("trainer.accelerator", "trainer.strategy", "trainer.enable_progress_bar", "trainer.enable_model_summary"),
     *("trainer.log_every_n_steps", "trainer.profiler", "trainer.detect_anomaly", "trainer.num_sanity_val_steps"),
 )

@@ -45,7 +45,9 @@ def read_checkpoint(file: Path, classes: Sequence[str] | None = None) -> dict[st
         found = content["hyper_parameters"]["classes"]
         content["epoch"], content["state_dict"]
     except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        # torch's own words advise to run whatever code the file holds
+        unsafe = isinstance(error, pickle.UnpicklingError)
+        reason = "it holds no plain weights" if unsafe else next(iter(str(error).splitlines()), type(error).__name__)
         raise RequestError(
             f"{file} cannot be read as a checkpoint: it is cut off, damaged or of another kind\n  {reason}"
         ) from error

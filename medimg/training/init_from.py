@@ -24,20 +24,21 @@ def init_from(classifier: ImageClassifier, path: str) -> None:
     """
     file = Path(path).expanduser()
     content = read_checkpoint(file)
-    found: dict[str, Tensor] = content["state_dict"]
     same_classes = tuple(content["hyper_parameters"]["classes"]) == classifier.classes
-    wanted = classifier.state_dict()
+    wanted = {name: value for name, value in classifier.state_dict().items() if name.startswith("backbone.")}
+    found: dict[str, Tensor] = {k: value for k, value in content["state_dict"].items() if k.startswith("backbone.")}
     layers = tuple(f"backbone.net.{name}." for name in head_names(classifier.backbone.net))
-    head = {name for name in wanted if name.startswith(layers)}
-    left_out = set() if same_classes else head
-    taken = {name: value for name, value in found.items() if name.startswith("backbone.") and name not in left_out}
-    needed = {name: value.shape for name, value in wanted.items() if name.startswith("backbone.")}
-    other = [
-        name
-        for name in sorted({*taken, *needed} - left_out)
-        if name not in taken or name not in needed or taken[name].shape != needed[name]
-    ]
-    if other:
-        raise RequestError(f"model.init_from={path}: a checkpoint of another model, as {other[0]} shows")
+    head = [name for name in wanted if name.startswith(layers)]
+    trunk = [name for name in wanted if name not in head]
+    theirs = [name for name in found if name not in trunk]  # their head: its names change with a dropout before it
+    other = [name for name in trunk if name not in found or found[name].shape != wanted[name].shape]
+    shapes = [[tuple(weights[name].shape) for name in names] for weights, names in ((wanted, head), (found, theirs))]
+    if other or len(theirs) != len(head) or (same_classes and shapes[0] != shapes[1]):
+        raise RequestError(
+            f"model.init_from={path}: a checkpoint of another model, as {(other or [*theirs, *head])[0]} shows"
+        )
+    taken = {name: found[name] for name in trunk}
+    if same_classes:
+        taken |= {name: found[source] for name, source in zip(head, theirs, strict=True)}
     classifier.load_state_dict(taken, strict=False)
     log.info("weights from %s%s", file, "" if same_classes else "; the head is new, as the classes are others")

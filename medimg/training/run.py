@@ -196,6 +196,7 @@ def _record_data(folder: RunFolder, manifest: Manifest) -> None:
         synthetic=manifest.synthetic,
         counts=manifest.counts(),
         data_fingerprint=manifest.fingerprint(),
+        skipped={"count": len(manifest.skipped), "files": dict(manifest.skipped)},
         images_fingerprint=manifest.images_fingerprint(),
     )
 

@@ -68,7 +68,7 @@ def test_folders(home: Path, given: list[str], shown: set[str], place: str) -> N
         (["dir="], ["dir=", "no folder"]),
         (["dir=[]"], ["dir=", "no folder"]),
         (["dir=[runs"], ["dir=[runs", "no end"]),
-        (["runs/one"], ["runs/one", "key=value"]),
+        (["runs/one"], ["runs/one", "KEY=VALUE"]),
         (["dir=runs", "--foo"], ["--foo"]),
         (["dir=runs", "output=file"], ["file"]),
     ],

@@ -9,7 +9,7 @@ from medimg.errors import RequestError
 
 
 def test_overrides_are_taken_as_they_are() -> None:
-    given = ["run=latest", "+a.b=1", "~c", "d=[1,2]", "e=-1"]
+    given = ["run=latest", "+a.b=1", "~c=2", "d=[1,2]", "e=-1"]
     assert overrides_only("resume", given) == given
     assert overrides_only("resume", []) == []
 

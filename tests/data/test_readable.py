@@ -1,0 +1,95 @@
+"""Images that cannot be read: left out where that is asked for, counted, named, and in no metric."""
+
+import csv
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from medimg.config.compose import load
+from medimg.data.load import load_manifest
+from medimg.errors import RequestError
+from medimg.runs import RunFolder
+from medimg.training.job import run_job
+
+COUNTS = {"train/a": 8, "train/b": 8, "val/a": 3, "val/b": 3, "test/a": 2, "test/b": 2}
+
+
+@pytest.fixture
+def broken(make_folder: Callable[..., Path]) -> tuple[Path, set[str]]:
+    """A folder in which one image of each split is cut off, empty, or no image at all."""
+    root = make_folder(COUNTS)
+    bad = {}
+    for split, content in (("train/a", "cut"), ("val/b", "empty"), ("test/a", "text")):
+        file = sorted((root / split).iterdir())[1]
+        whole = file.read_bytes()
+        bad[file] = {"cut": whole[: len(whole) // 2], "empty": b"", "text": b"no image"}[content]
+    for file, damage in bad.items():
+        file.write_bytes(damage)
+    return root, {file.relative_to(root).as_posix() for file in bad}
+
+
+def overrides(root: Path, home: Path) -> list[str]:
+    tiny = ["data.image_size=8", "data.num_workers=0", "model.widths=[4]", "trainer.max_epochs=1", "logger=none"]
+    return ["data=image_folder", f"data.root={root}", *tiny, "trainer.accelerator=cpu", f"paths.cache={home / 'cache'}"]
+
+
+def test_they_are_left_out_counted_and_named(
+    broken: tuple[Path, set[str]], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root, bad = broken
+    folder = RunFolder(tmp_path / "run")
+    with caplog.at_level(logging.WARNING, logger="medimg"):
+        run_job(load([*overrides(root, tmp_path), "data.on_error=skip"]), folder, in_sweep=False)
+    assert "3 images are left out" in caplog.text
+    info = folder.info()
+    assert info["skipped"]["count"] == 3
+    assert set(info["skipped"]["files"]) == bad
+    seen = set()
+    for split, images in (("val", 5), ("test", 3)):
+        with folder.predictions(split).open(newline="") as stream:
+            paths = [row["path"] for row in csv.DictReader(stream)]
+        assert len(paths) == images
+        seen |= set(paths)
+    assert not seen & bad
+    assert "partial" not in json.loads(folder.results_file.read_text())
+
+
+def test_the_split_of_the_others_is_what_it_was(make_folder: Callable[..., Path], tmp_path: Path) -> None:
+    root = make_folder({"a": 20, "b": 20})
+    config = load([*overrides(root, tmp_path), "data.on_error=skip"]).data
+    before = {record.path: record.split for record in load_manifest(config, tmp_path / "cache").records}
+    gone = sorted((root / "a").iterdir())[3]
+    gone.write_bytes(b"")
+    after = {record.path: record.split for record in load_manifest(config, tmp_path / "cache").records}
+    assert set(before) - set(after) == {f"a/{gone.name}"}
+    assert all(before[path] == split for path, split in after.items())
+
+
+def test_without_it_the_first_is_an_error(broken: tuple[Path, set[str]], tmp_path: Path) -> None:
+    with pytest.raises(RequestError):
+        run_job(load(overrides(broken[0], tmp_path)), RunFolder(tmp_path / "run"), in_sweep=False)
+
+
+def test_images_that_are_not_there_are_left_out_of_a_list(make_folder: Callable[..., Path], tmp_path: Path) -> None:
+    root = make_folder({"a": 4, "b": 4})
+    paths = [file.relative_to(root).as_posix() for file in sorted(root.rglob("*.png"))]
+    lines = [f"{path},{path[0]}" for path in [*paths, "a/vanished.png"]]
+    (root / "list.csv").write_text("\n".join(["path,label", *lines]))
+    given = [line for line in overrides(root, tmp_path) if not line.startswith("data")]
+    source = [*given, "data=manifest", f"data.root={root / 'list.csv'}"]
+    with pytest.raises(RequestError, match="vanished"):
+        load_manifest(load(source).data, tmp_path / "cache")
+    manifest = load_manifest(load([*source, "data.on_error=skip"]).data, tmp_path / "cache")
+    assert set(manifest.skipped) == {"a/vanished.png"}
+    assert len(manifest.records) == 8
+
+
+def test_a_class_that_is_left_without_images_is_refused(make_folder: Callable[..., Path], tmp_path: Path) -> None:
+    root = make_folder({"train/a": 3, "train/b": 3, "val/a": 1, "val/b": 1})
+    for file in (root / "train/a").iterdir():
+        file.write_bytes(b"x")
+    with pytest.raises(RequestError, match="no training image"):
+        load_manifest(load([*overrides(root, tmp_path), "data.on_error=skip"]).data, tmp_path / "cache")
