@@ -53,9 +53,7 @@ class DataConfig(Component, frozen=True, kw_only=True):
     positive_class: Annotated[str | None, Meta(description="which class of a binary task is the positive one")] = None
     window: Annotated[
         WindowKey | None,
-        Meta(
-            description="CT window: lung, mediastinum, bone or [center,width]; a list of three: channels; null: the file's"
-        ),
+        Meta(description="CT window: lung, mediastinum, bone or [center,width]; three: channels; null: the file's"),
     ] = None
     resize: Annotated[
         Literal["stretch", "fit"],
