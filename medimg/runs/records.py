@@ -69,9 +69,10 @@ def find_runs(folders: Iterable[Path]) -> list[RunFolder]:
 def read_run(folder: RunFolder) -> Run:
     """The record of a run; one that says `unreadable`, and why, where its folder is damaged."""
     try:
-        if not folder.run_file.is_file():
+        info = folder.info()
+        if not folder.has_begun() and info.get("status") in {None, "running"}:
             return Run(folder, "not started")
-        return _run(folder, folder.info())
+        return _run(folder, info)
     except (RequestError, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         reason = str(error) if isinstance(error, RequestError) else f"{type(error).__name__}: {error}"
         return Run(folder, "unreadable", problem=" ".join(reason.split()))

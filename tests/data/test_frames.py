@@ -168,7 +168,7 @@ def test_nothing_of_a_patient_but_the_ids_leaves_the_file(
     for secret in (*SECRETS, "Secret", "Doe"):
         assert secret not in seen
     columns = next(csv.reader((tmp_path / "manifest.csv").open()))
-    assert columns == ["path", "label", "split", "patient_id", "medimg_file", "medimg_group", "study"]
+    assert columns == ["path", "label", "split", "patient_id", "medimg_file", "study"]
 
 
 def test_records_do_not_depend_on_the_order_of_files(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_named_classes_and_the_way_back_from_a_written_manifest(tmp_path: Path) 
     assert [record.label for record in manifest.of("train")[:2]] == ["well", "sick"]
     csv = tmp_path / "run" / "manifest.csv"
     write_manifest_csv(manifest, csv)
-    assert csv.read_text().startswith("path,label,split,patient_id,medimg_file,medimg_group,medimg_frame\n")
+    assert csv.read_text().startswith("path,label,split,patient_id,medimg_file,medimg_frame\n")
     for given in (ManifestConfig(root=str(csv), classes=("well", "sick")), config(csv, classes=("well", "sick"))):
         again = load_manifest(given, tmp_path)
         assert [record.frame for record in again.records] == [record.frame for record in manifest.records]

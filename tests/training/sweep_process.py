@@ -44,7 +44,7 @@ class SweepProcess:
         """The folders of the jobs, of those with this learning rate where it is given."""
         folders = sorted(file.parent for file in self.study.glob("*/run.json"))
         wanted = None if lr is None else float(lr)
-        return [job for job in folders if wanted in {None, learning_rate(job)}]
+        return [job for job in folders if wanted is None or wanted == learning_rate(job)]
 
     def status(self) -> list[str]:
         """How the jobs stand, in the order of their folders."""
