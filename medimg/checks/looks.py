@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from medimg.config.windows import parse_windows
 from medimg.data.manifest import Manifest, Record
 from medimg.errors import RequestError
 
@@ -65,11 +66,10 @@ def _look(manifest: Manifest, record: Record) -> Look | str:
     import numpy as np
     from PIL import Image
 
-    from medimg.data.readers import read_image
-
     file = manifest.file(record)
     try:
-        pixels = read_image(file, 1, frame=record.frame)[0].numpy()
+        several = len(parse_windows(manifest.window)) > 1
+        pixels = manifest.read(record, 3 if several else 1)[0].numpy()
     except RequestError as error:
         return _reason(str(error), str(file))
     except MemoryError:

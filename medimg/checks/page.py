@@ -4,7 +4,6 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path
 
 from medimg.checks.findings import KINDS, SEVERITIES, Finding, Report, Severity, by_kind
 from medimg.checks.shortcuts import LEVEL
@@ -105,18 +104,16 @@ def _picture(manifest: Manifest, records: dict[str, Record], path: str) -> _Pict
         return _Picture(path, "", None)
     parts = [record.split or "no split", record.label]
     parts += [f"patient {record.patient_id}"] if record.patient_id else []
-    return _Picture(path, ", ".join(parts), _thumbnail(manifest.file(record), record.frame))
+    return _Picture(path, ", ".join(parts), _thumbnail(manifest, record))
 
 
-def _thumbnail(file: Path, frame: int | None) -> str | None:
+def _thumbnail(manifest: Manifest, record: Record) -> str | None:
     """A small JPEG as a data URL; deep images from their darkest to their brightest value."""
     import numpy as np
     from PIL import Image
 
-    from medimg.data.readers import read_image
-
     try:
-        pixels = read_image(file, 3, frame=frame).numpy()
+        pixels = manifest.read(record, 3).numpy()
     except (RequestError, MemoryError):
         return None
     if pixels.dtype != np.uint8:

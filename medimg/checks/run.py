@@ -70,7 +70,8 @@ def _report(
     findings += wrong_formats([one.path for one in records], [manifest.file(one).name for one in records], known)
     facts = properties(known)
     groups, unit = groups_of(manifest, alike)
-    columns = sorted({name for record in records for name in record.columns})
+    # a study belongs to one patient: it tells nothing that the patient does not
+    columns = sorted({name for record in records for name in record.columns} - {"study"})
     varied = {name: values for name, values in facts.items() if len(set(values) - {None}) > 1}
     shortcuts = Shortcuts(manifest, groups, unit, planned=len(columns) + len(varied) + (2 if looks else 0))
     for name in columns:

@@ -1,6 +1,7 @@
 """CT windows: which Hounsfield units become black and white, by name or as centre and width."""
 
 from collections.abc import Sequence
+from math import isfinite
 from typing import NamedTuple
 
 from medimg.errors import RequestError, suggestion
@@ -60,13 +61,15 @@ def _window(part: object, value: WindowValue) -> Window:
     if not _is_pair(part):
         raise RequestError(f"data.window={_shown(value)}: {part!r} is no window. Allowed: {_ALLOWED}.")
     center, width = (float(number) for number in part)  # type: ignore[attr-defined]  # a pair, as seen above
+    if not (isfinite(center) and isfinite(width)):
+        raise RequestError(f"data.window={_shown(value)}: centre and width are finite numbers. Allowed: {_ALLOWED}.")
     if width <= 0:
         raise RequestError(f"data.window={_shown(value)}: a window's width must be above 0, and {width:g} is not.")
     return Window(center, width)
 
 
 def _is_pair(part: object) -> bool:
-    return isinstance(part, Sequence) and len(part) == 2 and all(isinstance(number, int | float) for number in part)
+    return isinstance(part, Sequence) and len(part) == 2 and all(type(number) in {int, float} for number in part)
 
 
 def _shown(value: object) -> str:

@@ -66,9 +66,15 @@ def with_groups(
             f"data.group_by={by}: the patient of each of the {len(manifest.records)} images is known, and groups only "
             "stand in for patients. Leave data.group_by out: the split is by patient."
         )
-    if any(record.group for record in without):
-        log.info("data.group_by=%s: the manifest has groups already, and they are kept.", by)
+    if all(record.group for record in without):
+        log.warning("data.group_by=%s is not used: the manifest has groups already, and they are kept.", by)
+        _tell(by, GroupSizes.of(manifest), manifest)
         return manifest
+    if any(record.group for record in without):
+        raise RequestError(
+            f"data.group_by={by}: the manifest has groups for some images and none for others. "
+            "Fill in or empty its column medimg_group."
+        )
     bare = replace(manifest, records=tuple(without))
     found = _clusters(bare, threshold, workers, cache) if by == "near_duplicates" else _blocks(without, block_size)
     names = {record.path: members[0].path for members in found for record in members}

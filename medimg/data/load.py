@@ -49,7 +49,7 @@ def load_manifest(config: DataConfig, cache: Path) -> Manifest:
         allow_patient_overlap=config.allow_patient_overlap,
     )
     if config.on_error == "skip":
-        manifest = without_unreadable(manifest, config.window, cache)
+        manifest = without_unreadable(manifest, cache)
         check_classes(manifest)
     _log_summary(manifest)
     return manifest
@@ -70,7 +70,9 @@ def _listed(config: DataConfig, cache: Path) -> Manifest:
 def list_images(config: DataConfig, cache: Path) -> Manifest:
     """The same with the source's own splits only, none cut. Within `problems.gathered` it goes on past bad data."""
     manifest = expand_files(_source(config, cache), config.multiframe, config.window)
-    manifest = resolve_classes(manifest, config.classes, config.class_aliases, config.positive_class)
+    manifest = resolve_classes(
+        replace(manifest, window=config.window), config.classes, config.class_aliases, config.positive_class
+    )
     return manifest if config.patient_regex is None else with_patients(manifest, config.patient_regex)
 
 

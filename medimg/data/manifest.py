@@ -10,10 +10,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from medimg.config.windows import WindowValue
 from medimg.data.problems import refuse
 from medimg.errors import RequestError, suggestion
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Split = Literal["train", "val", "test"]
 SplitUnit = Literal["patient", "group", "image"]
@@ -61,6 +65,7 @@ class Manifest:
 
     A class's index is its position in `classes`, which is empty until the class names are resolved.
     `positive_class` is set for binary tasks only. `skipped` names images that were left out, with the reason.
+    `window` is the CT window through which they are read.
     """
 
     root: Path
@@ -70,6 +75,7 @@ class Manifest:
     split_unit: SplitUnit = "image"
     synthetic: bool = False
     skipped: Mapping[str, str] = field(default_factory=dict, hash=False)
+    window: WindowValue | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "records", tuple(sorted(self.records, key=lambda record: record.path)))
@@ -81,6 +87,12 @@ class Manifest:
     def file(self, record: Record) -> Path:
         """Where the image of a record is read from."""
         return self.root / (record.file or record.path)
+
+    def read(self, record: Record, channels: Literal[1, 3]) -> "Tensor":
+        """The pixels of an image; see `medimg.data.readers.read_image`. Several windows make three channels."""
+        from medimg.data.readers import read_image
+
+        return read_image(self.file(record), channels, frame=record.frame, window=self.window)
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Images by split and class, zeros included; records without a split stand under "none"."""

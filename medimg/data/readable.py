@@ -4,29 +4,28 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from medimg.config.windows import WindowValue
 from medimg.data.manifest import Manifest, Record, examples
+from medimg.data.readers.refusals import MissingExtraError
 from medimg.errors import RequestError
 from medimg.files import write_json
 
 log = logging.getLogger(__name__)
 
 
-def without_unreadable(manifest: Manifest, window: WindowValue | None, cache: Path) -> Manifest:
+def without_unreadable(manifest: Manifest, cache: Path) -> Manifest:
     """The manifest of the images that can be read whole; the others are in its `skipped`, with the reason.
 
-    Every image is decoded once; what was found is kept in the cache for as long as the images stay the same. The split
-    of the images that are left is what it was.
+    Every image is decoded once; that it can be read is kept in the cache for as long as its file stays the same. The
+    split of the images that are left is what it was.
 
     Raises:
-        RequestError: no image can be read.
+        RequestError: no image can be read, or packages are missing that would read it.
     """
-    bad = _unreadable(manifest, window, cache)
+    bad = _unreadable(manifest, cache)
     if not bad and not manifest.skipped:
         return manifest
     kept = tuple(record for record in manifest.records if record.path not in bad)
@@ -37,26 +36,44 @@ def without_unreadable(manifest: Manifest, window: WindowValue | None, cache: Pa
     return replace(manifest, records=kept, skipped=skipped)
 
 
-def _unreadable(manifest: Manifest, window: WindowValue | None, cache: Path) -> Mapping[str, str]:
-    """Paths and reasons."""
-    key = json.dumps([manifest.images_fingerprint(), str(window)])
-    file = cache / "readable" / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
-    if file.is_file():
-        known: dict[str, str] = json.loads(file.read_text(encoding="utf-8"))
-        return known
+def _unreadable(manifest: Manifest, cache: Path) -> dict[str, str]:
+    """Paths and reasons. Bad images are looked at anew each time: what was wrong may have been this machine."""
+    file = cache / "readable" / f"{hashlib.sha256(str(manifest.root).encode()).hexdigest()[:16]}.json"
+    known = _load(file)
+    states = [_state(manifest, record) for record in manifest.records]
+    new = [r for r, state in zip(manifest.records, states, strict=True) if known.get(r.path) != state or state is None]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     with ThreadPoolExecutor(cores) as pool:  # decoders release Python's lock
-        reasons = list(pool.map(lambda record: _problem(manifest, record, window), manifest.records))
-    found = {r.path: reason for r, reason in zip(manifest.records, reasons, strict=True) if reason is not None}
-    write_json(file, found)
-    return found
+        reasons = list(pool.map(lambda record: _problem(manifest, record), new))
+    bad = {record.path: reason for record, reason in zip(new, reasons, strict=True) if reason is not None}
+    if new:
+        good = {r.path: state for r, state in zip(manifest.records, states, strict=True) if r.path not in bad}
+        write_json(file, good)
+    return bad
 
 
-def _problem(manifest: Manifest, record: Record, window: WindowValue | None) -> str | None:
-    from medimg.data.readers import read_image
-
+def _state(manifest: Manifest, record: Record) -> str | None:
+    """What tells one state of an image from another, and one way to read it; None where it is not there."""
     try:
-        read_image(manifest.file(record), 3, frame=record.frame, window=window)
+        status = manifest.file(record).stat()
+    except OSError:
+        return None
+    return f"{record.frame} {manifest.window} {status.st_size} {status.st_mtime_ns}"
+
+
+def _problem(manifest: Manifest, record: Record) -> str | None:
+    try:
+        manifest.read(record, 3)
+    except MissingExtraError:
+        raise
     except RequestError as error:
         return str(error)
     return None
+
+
+def _load(file: Path) -> dict[str, str]:
+    try:
+        found: dict[str, str] = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 SIDE = 64  # pixels a side of a thumbnail
 _DIGEST = 16  # bytes
-_VERSION = 2  # of what a signature is; raised whenever pixels come out differently
+_VERSION = 3  # of what a signature is; raised whenever pixels come out differently
 _MANY = 2000  # images from which on it is said that looking at them takes a while
 
 
@@ -108,12 +108,10 @@ def _thumbnail(pixels: "NDArray[Any]") -> "NDArray[np.uint8]":
 
 
 def _make(manifest: Manifest, positions: Sequence[int], workers: int) -> Iterator[tuple[int, _One | None]]:
-    from medimg.data.readers import read_image
-
     def one(position: int) -> _One | None:
         try:
             record = manifest.records[position]
-            return signature(read_image(manifest.file(record), 3, frame=record.frame).numpy())
+            return signature(manifest.read(record, 3).numpy())
         except RequestError as error:
             log.debug("left out of the search for copies: %s", error)
             return None
@@ -131,7 +129,8 @@ def _key(manifest: Manifest, position: int) -> str | None:
         state = file.stat()
     except OSError:
         return None
-    return json.dumps([str(file), record.frame, state.st_size, state.st_mtime_ns])
+    shown = f"{record.frame} {manifest.window}"
+    return json.dumps([str(file), shown, state.st_size, state.st_mtime_ns])
 
 
 def _place(manifest: Manifest) -> str:

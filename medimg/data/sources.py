@@ -147,8 +147,11 @@ def _list(folder: Path) -> _Listing:
 def _is_nameless_dicom(entry: os.DirEntry[str]) -> bool:
     if not may_be_nameless_dicom(entry.name) or not entry.is_file():
         return False
-    with Path(entry.path).open("rb") as stream:
-        return is_dicom(stream.read(132))
+    try:
+        with Path(entry.path).open("rb") as stream:
+            return is_dicom(stream.read(132))
+    except PermissionError:  # a file that nobody said is an image
+        return False
 
 
 def _split_folders(root: Path, top: _Listing) -> dict[Split, str]:

@@ -65,7 +65,6 @@ def train(
                 manifest, checkpoint, experiment = _prepare(config, folder, interrupts, resume=resume, force=force)
                 if clock is None:
                     clock = _go_on(config, folder, experiment.seconds_before, force)
-                    _check_data(config, folder, manifest)
                 _record_data(folder, manifest)
                 folder.update(**experiment.facts())
                 experiment.fit(checkpoint)
@@ -144,8 +143,8 @@ def _prepare(
     manifest = load_manifest(config.data, Path(config.paths.cache).expanduser())
     if resume and "data" not in force:
         _refuse_other_data(folder, manifest)
-    if not resume:
-        _check_data(config, folder, manifest)
+    # a resumed run keeps the check that it was begun with
+    check_before_training(manifest, config.data.check, folder.check_file if folder.writable and not resume else None)
 
     from medimg.training.experiment import Experiment
 
@@ -170,11 +169,6 @@ def _starting_point(config: TrainConfig, folder: RunFolder, *, resume: bool) -> 
     if resume:
         log.info("no checkpoint yet: the run begins anew")
     return Path(config.ckpt_path).expanduser() if config.ckpt_path else None
-
-
-def _check_data(config: TrainConfig, folder: RunFolder, manifest: Manifest) -> None:
-    """The quick part of `medimg check`; severe findings stop the run where that is asked for."""
-    check_before_training(manifest, config.data.check, folder.check_file if folder.writable else None)
 
 
 def _refuse_other_data(folder: RunFolder, manifest: Manifest) -> None:

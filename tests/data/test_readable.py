@@ -10,6 +10,8 @@ import pytest
 
 from medimg.config.compose import load
 from medimg.data.load import load_manifest
+from medimg.data.manifest import Manifest, Record
+from medimg.data.readers.refusals import missing_extra
 from medimg.errors import RequestError
 from medimg.runs import RunFolder
 from medimg.training.job import run_job
@@ -92,4 +94,37 @@ def test_a_class_that_is_left_without_images_is_refused(make_folder: Callable[..
     for file in (root / "train/a").iterdir():
         file.write_bytes(b"x")
     with pytest.raises(RequestError, match="no training image"):
+        load_manifest(load([*overrides(root, tmp_path), "data.on_error=skip"]).data, tmp_path / "cache")
+
+
+def test_what_is_mended_counts_again_and_what_breaks_later_does_not(
+    make_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    root = make_folder({"train/a": 3, "train/b": 3, "val/a": 2, "val/b": 2})
+    config = load([*overrides(root, tmp_path), "data.on_error=skip"]).data
+    first, second = sorted((root / "train/a").iterdir())[:2]
+    whole = first.read_bytes()
+
+    def skipped() -> set[str]:
+        return {Path(path).name for path in load_manifest(config, tmp_path / "cache").skipped}
+
+    first.write_bytes(bytes(len(whole)))
+    assert skipped() == {first.name}
+    first.write_bytes(whole)
+    second.write_bytes(bytes(len(second.read_bytes())))  # of the same size
+    assert skipped() == {second.name}
+    next((tmp_path / "cache" / "readable").iterdir()).write_text("{broken")
+    assert skipped() == {second.name}
+
+
+def test_missing_packages_are_no_fault_of_the_images(
+    make_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make_folder({"train/a": 3, "train/b": 3, "val/a": 2, "val/b": 2})
+
+    def missing(self: Manifest, record: Record, channels: int) -> None:
+        raise missing_extra(self.file(record), "its compression", "dicom")
+
+    monkeypatch.setattr(Manifest, "read", missing)
+    with pytest.raises(RequestError, match=r"medimg\[dicom\]"):
         load_manifest(load([*overrides(root, tmp_path), "data.on_error=skip"]).data, tmp_path / "cache")

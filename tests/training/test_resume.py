@@ -358,6 +358,7 @@ def content_of(folder: RunFolder) -> dict[str, bytes]:
         ({"trainer.max_epochs": 4, "augment.rotate": 45.0}, []),
         ({"trainer.max_epochs": 4, "model.widths": [4, 6]}, ["model.widths"]),
         ({"trainer.max_epochs": 4, "data.split_seed": 5}, ["data.split_seed"]),
+        ({"trainer.max_epochs": 4, "data.check": "strict", "data.patients_per_class": 3}, ["data.patients_per_class"]),
         ({"trainer.max_epochs": 4, "data.root": "/nowhere", "data.classes": ["a", "b"]}, ["data.classes"]),
     ],
 )

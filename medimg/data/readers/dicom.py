@@ -97,6 +97,9 @@ def _decode(header: "FileDataset", file: Path, index: int) -> tuple[NDArray[Any]
         raise missing_extra(file, f"its compression ({syntax.name})", "dicom")
     if syntax.is_encapsulated:
         _check_codestream(header, file, index)
+    shift = int(header.get("HighBit", int(header.BitsStored) - 1)) + 1 - int(header.BitsStored)
+    if shift:  # pydicom takes the stored bits for the lowest ones
+        raise unreadable(file, f"its pixels lie {shift} bits above the lowest (HighBit), which is not read")
     pixels, found = decoder.as_array(header, index=index)
     shape = (int(header.Rows), int(header.Columns))
     if pixels.shape[:2] != shape:

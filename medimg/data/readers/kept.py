@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 from numpy.typing import NDArray
@@ -17,12 +18,16 @@ class Kept:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
+        self._lock = RLock()  # threads read images, too; one unpacks a file, and the others wait for it
         self._arrays: OrderedDict[tuple[object, ...], tuple[NDArray[Any], int]] = OrderedDict()
 
     def get(self, file: Path, key: object, make: Callable[[], NDArray[Any]], *, mapped: bool = False) -> NDArray[Any]:
         """The array, made anew where it is not there or the file has changed."""
         status = file.stat()
-        name = (str(file), key, status.st_mtime_ns, status.st_size)
+        with self._lock:
+            return self._get((str(file), key, status.st_mtime_ns, status.st_size), make, mapped=mapped)
+
+    def _get(self, name: tuple[object, ...], make: Callable[[], NDArray[Any]], *, mapped: bool) -> NDArray[Any]:
         if name not in self._arrays:
             array = make()
             self._arrays[name] = (array, 0 if mapped else array.nbytes)

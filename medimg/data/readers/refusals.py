@@ -16,9 +16,13 @@ def unreadable(file: Path, reason: str) -> RequestError:
     )
 
 
-def missing_extra(file: Path, what: str, extra: str) -> RequestError:
+class MissingExtraError(RequestError):
+    """Nothing is wrong with the file: packages are missing."""
+
+
+def missing_extra(file: Path, what: str, extra: str) -> MissingExtraError:
     """The error of a file whose format needs packages that are not installed."""
-    return RequestError(f"{file}: {what} needs packages that are not installed: pip install 'medimg[{extra}]'")
+    return MissingExtraError(f"{file}: {what} needs packages that are not installed: pip install 'medimg[{extra}]'")
 
 
 def check_size(file: Path, height: int, width: int) -> None:
