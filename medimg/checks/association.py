@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 _MOST_LEVELS = 20  # of a text column; rarer values are one level together
 _BINS = 5  # of a numeric column, by quantiles
+_MOST_CODES, _IMAGES_A_CODE = 50, 5  # fewer numbers than this, each of so many images on average, may be codes
+_MISSING = frozenset({"na", "n/a", "nan", "none", "null", "unknown", "?", "-"})
 _AT_ONCE = 2**22  # numbers in memory at a time
 
 
@@ -48,20 +50,23 @@ class Units:
 def levels(values: Sequence[str | None]) -> "NDArray[np.int64]":
     """A column's values as numbered levels: numbers by quantiles where there are many, rare texts as one level.
 
-    Missing values are a level of their own: that a value is missing can tell the class as well.
+    Few numbers, each of several images, may be codes, as of a hospital, and are taken as they are. Missing values are a
+    level of their own: that a value is missing can tell the class as well.
     """
     import numpy as np
 
+    values = [None if value is not None and value.strip().casefold() in _MISSING else value for value in values]
     numbers = [_number(value) for value in values]
     given = [value for value in values if value]
-    if len(set(given)) > _BINS and all(
-        number is not None for number, value in zip(numbers, values, strict=True) if value
-    ):
+    numeric = all(number is not None for number, value in zip(numbers, values, strict=True) if value)
+    codes = len(set(given)) <= min(_MOST_CODES, len(given) / _IMAGES_A_CODE)
+    if numeric and not codes and len(set(given)) > _BINS:
         known = np.array([np.nan if number is None else number for number in numbers], float)
         edges = np.unique(np.nanquantile(known, np.linspace(0, 1, _BINS + 1)[1:-1]))
         return np.where(np.isnan(known), len(edges) + 1, np.searchsorted(edges, known, side="left"))
-    frequent = {value: index for index, (value, _) in enumerate(Counter(given).most_common(_MOST_LEVELS))}
-    return np.array([frequent.get(value, _MOST_LEVELS) if value else _MOST_LEVELS + 1 for value in values], np.int64)
+    most = _MOST_CODES if numeric else _MOST_LEVELS
+    frequent = {value: index for index, (value, _) in enumerate(Counter(given).most_common(most))}
+    return np.array([frequent.get(value, most) if value else most + 1 for value in values], np.int64)
 
 
 def _number(value: str | None) -> float | None:

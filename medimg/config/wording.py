@@ -7,6 +7,15 @@ from typing import Any
 from medimg.config.kinds import Field, fields, find, structs_of
 from medimg.errors import suggestion
 
+_WORDS = {
+    "array": "list",
+    "str": "text",
+    "int": "whole number",
+    "float": "number",
+    "bool": "true or false",
+    "object": "{name:value}",
+}
+
 
 def explain(message: str, node: Any, under: str = "") -> str:
     """What is wrong at which key, what it was, and what is allowed.
@@ -65,7 +74,8 @@ def _keys_of(parent: str, node: Any) -> list[str]:
 
 
 def _in_words(reason: str) -> str:
-    reason = reason.replace("`", "").replace("array", "list").replace("str", "text").replace("int", "whole number")
-    reason = reason.replace("float", "number").replace("bool", "true or false").replace("object", "{name:value}")
+    for kind, word in _WORDS.items():  # as whole words: the user's own value may contain them
+        reason = re.sub(rf"\b{kind}\b", word, reason)
+    reason = reason.replace("`", "")
     reason = reason.replace("Invalid enum value", "not an allowed value:")
     return reason[0].lower() + reason[1:]

@@ -1,7 +1,7 @@
 """Thumbnails as vectors that tell how alike two images are, and all close pairs without a table of them all."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from medimg.data.signatures import SIDE
 
@@ -13,7 +13,7 @@ FINE = SIDE  # pixels a side at full detail
 COARSE = SIDE // 2  # the same of what is compared first
 _NORM = 4000  # sums of products of integer vectors of this length stay below 2**24: exact as float32, in any order
 _BLOCK = 2048  # images compared with as many others at once: 16 MB
-_MOST = 100  # near pairs kept of one image in a block; more join the same cluster through these
+_MOST = 100  # near pairs kept of one image in a block: with a hundred copies, who counts them
 
 
 def descriptors(thumbnails: "NDArray[np.uint8]", side: int = COARSE, limit: float | None = None) -> "NDArray[np.int16]":
@@ -53,7 +53,54 @@ def _blurred(images: "NDArray[np.int64]") -> "NDArray[np.int64]":
 
 
 def near(vectors: "NDArray[np.int16]", distance: float) -> Iterator[tuple[int, int, float]]:
-    """Pairs (first, second, distance) of vectors that are no further apart; the table is computed block by block."""
+    """Pairs (first, second, distance) of vectors that are no further apart; of one vector's in a block the closest."""
+    for first, second, far in _blocks(vectors, distance):
+        yield from _closest(first, second, far)
+
+
+def connecting(vectors: "NDArray[np.int16]", distance: float) -> Iterator[tuple[int, int, float]]:
+    """As few pairs as connect all vectors that chains of near ones connect: less than one a vector.
+
+    Where a thousand images are alike there are half a million pairs; for clusters these are enough.
+    """
+    import numpy as np
+    from scipy.sparse.csgraph import connected_components
+
+    label = np.arange(len(vectors))
+    for first, second, far in _blocks(vectors, distance):
+        new = label[first] != label[second]
+        pairs = (first[new], second[new], far[new])
+        tree, chosen = _tree(*pairs, label)
+        for at in chosen:
+            yield int(pairs[0][at]), int(pairs[1][at]), float(pairs[2][at])
+        label = connected_components(tree, directed=False)[1][label]
+
+
+def _tree(
+    first: "NDArray[np.int64]",
+    second: "NDArray[np.int64]",
+    far: "NDArray[np.float64]",
+    label: "NDArray[np.int64]",
+) -> tuple[Any, "NDArray[np.int64]"]:
+    """The closest of these pairs that connect their clusters: as a sparse matrix of clusters, and which they are."""
+    import numpy as np
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import minimum_spanning_tree
+
+    one, other = label[first], label[second]
+    order = np.lexsort((second, first, far))
+    _, closest = np.unique((np.minimum(one, other) * len(label) + np.maximum(one, other))[order], return_index=True)
+    chosen = order[np.sort(closest)]  # the closest of each two clusters, the closest of all first
+    # weighed by rank, from 1: a sparse matrix has no place for 0, and the ranks say which pairs the tree took
+    rank = np.arange(1.0, len(chosen) + 1)
+    tree = minimum_spanning_tree(csr_array((rank, (one[chosen], other[chosen])), shape=(len(label), len(label))))
+    return tree, chosen[np.sort(tree.data).astype(np.int64) - 1]
+
+
+def _blocks(
+    vectors: "NDArray[np.int16]", distance: float
+) -> Iterator[tuple["NDArray[np.int64]", "NDArray[np.int64]", "NDArray[np.float64]"]]:
+    """First, second and distance of all pairs that are no further apart; the table is computed block by block."""
     import numpy as np
 
     lengths = _lengths(vectors)
@@ -63,23 +110,23 @@ def near(vectors: "NDArray[np.int16]", distance: float) -> Iterator[tuple[int, i
             products = rows @ vectors[column : column + _BLOCK].astype(np.float32).T
             # a first look in single precision, with a margin; then exactly, which matters at the threshold
             one, other = np.nonzero(products >= (1 - distance) * (_NORM - 40) ** 2)
-            alike = products[one, other] / (lengths[start + one] * lengths[column + other])
-            yield from _closest(start + one, column + other, 1 - alike, distance)
+            far = 1 - products[one, other] / (lengths[start + one] * lengths[column + other])
+            one, other = start + one, column + other
+            kept = (far <= distance) & (one < other)
+            yield one[kept], other[kept], far[kept].clip(0)
 
 
 def _closest(
-    first: "NDArray[np.int64]", second: "NDArray[np.int64]", apart: "NDArray[np.float64]", distance: float
+    first: "NDArray[np.int64]", second: "NDArray[np.int64]", apart: "NDArray[np.float64]"
 ) -> Iterator[tuple[int, int, float]]:
-    """Those no further apart than the distance, each pair once, and of one image's the closest only."""
+    """Of one image's pairs the closest only."""
     import numpy as np
 
-    kept = (apart <= distance) & (first < second)
-    first, second, apart = first[kept], second[kept], apart[kept]
     order = np.lexsort((second, apart, first))
     first, second, apart = first[order], second[order], apart[order]
     rank = np.arange(len(first)) - np.searchsorted(first, first)
     for at in np.flatnonzero(rank < _MOST):
-        yield int(first[at]), int(second[at]), max(0.0, float(apart[at]))
+        yield int(first[at]), int(second[at]), float(apart[at])
 
 
 def apart(thumbnails: "NDArray[np.uint8]", pairs: Sequence[tuple[int, int, float]]) -> list[float]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medimg.data.descriptors import apart, descriptors, near
+from medimg.data.descriptors import apart, connecting, descriptors, near
 from medimg.data.manifest import Manifest
 from medimg.data.signatures import Signatures, signatures
 
@@ -66,7 +66,8 @@ def find_neighbours(
 ) -> list[Pair]:
     """Exact duplicates, and images as alike as neighbouring slices of one scan, sorted by position.
 
-    Edges count by where they are, hardly by how strong they are. Otherwise as `find_copies`.
+    Edges count by where they are, hardly by how strong they are. Of all such pairs as few as connect what they connect:
+    their clusters are those of all pairs. Otherwise as `find_copies`.
 
     Args:
         manifest: the images.
@@ -76,7 +77,7 @@ def find_neighbours(
     """
     found = signatures(manifest, workers=workers, cache=cache)
     exact, alone = _same_pixels(found)
-    neighbours = near(descriptors(found.thumbnails[alone], limit=0.5), distance)
+    neighbours = connecting(descriptors(found.thumbnails[alone], limit=0.5), distance)
     return _pairs(found, alone, exact, neighbours)
 
 

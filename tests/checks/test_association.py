@@ -57,3 +57,17 @@ def test_many_images_of_few_patients_prove_nothing() -> None:
     by_image = association(hospital, Units(range(600), labels), 500)
     assert by_image.p < 0.01
     assert by_patient.p > 0.2
+
+
+def test_numbers_that_are_codes_are_no_quantity() -> None:
+    """Odd sites of one class, even ones of the other: as text and as numbers the same."""
+    sites = [str(1 + image % 30) for image in range(600)]
+    assert len(set(levels(sites).tolist())) == 30
+    assert len(set(levels([f"{number / 7:.3f}" for number in range(600)]).tolist())) == 5  # measured, not counted
+
+
+def test_words_for_nothing_do_not_make_a_column_text() -> None:
+    ages = [f"{20 + number / 7:.2f}" for number in range(200)]
+    found = levels(["NA", None, "unknown", *ages])
+    assert len(set(found.tolist())) == 6
+    assert found[0] == found[1] == found[2]

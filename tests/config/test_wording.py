@@ -141,3 +141,10 @@ def test_values_are_shown_as_yaml_has_them() -> None:
         "a b",
         "[1]",
     ]
+
+
+def test_the_users_own_value_is_left_as_it_is(good: dict[str, Any]) -> None:
+    raw = copy.deepcopy(good)
+    raw["trainer"]["profiler"] = "strintfloat"
+    with pytest.raises(RequestError, match="strintfloat"):
+        check(raw)

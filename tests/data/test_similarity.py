@@ -5,8 +5,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
+from sklearn.metrics import adjusted_rand_score
 
 from medimg.config.data import CovidPhantomConfig, MedMNISTConfig
+from medimg.data import descriptors as descriptors_module
 from medimg.data.descriptors import descriptors
 from medimg.data.load import load_manifest
 from medimg.data.manifest import Manifest, Record
@@ -166,3 +170,45 @@ def test_clusters_are_connected_components() -> None:
     pairs = [Pair(0, 3, True, 0.0), Pair(3, 4, False, 0.1), Pair(1, 5, False, 0.1)]
     assert clusters(7, pairs) == [[0, 3, 4], [1, 5], [2], [6]]
     assert clusters(0, []) == []
+
+
+def as_descriptors(vectors: NDArray[np.float64]) -> NDArray[np.int16]:
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.rint(unit * descriptors_module._NORM).astype(np.int16)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_few_pairs_connect_what_all_pairs_do(seed: int) -> None:
+    """Against scipy's components of the whole table; more vectors than go into one block are not needed for that."""
+    generator = np.random.default_rng(seed)
+    centres = generator.normal(size=(12, 64))
+    members = np.repeat(centres, 40, axis=0) + generator.normal(size=(480, 64)) * 0.75
+    vectors = np.rint(members - members.mean(axis=1, keepdims=True))
+    vectors = np.rint(vectors / np.linalg.norm(vectors, axis=1, keepdims=True) * descriptors_module._NORM).astype(
+        np.int16
+    )
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    expected = connected_components(csr_array(1 - unit @ unit.T <= 0.4))[1]
+    found = list(descriptors_module.connecting(vectors, 0.4))
+    rows, columns = zip(*((one, other) for one, other, _ in found), strict=True)
+    graph = csr_array((np.ones(len(found)), (rows, columns)), shape=(480, 480))
+    assert adjusted_rand_score(expected, connected_components(graph, directed=False)[1]) == 1
+    assert len(found) == 480 - len(set(expected))  # no pair too many
+    assert 1 < len(set(expected)) < 480
+    assert all(far <= 0.4 and abs(far - (1 - unit[one] @ unit[other])) < 1e-6 for one, other, far in found)
+
+
+def test_neither_blocks_nor_how_many_are_alike_tear_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hub with 150 neighbours that are far from each other."""
+    monkeypatch.setattr(descriptors_module, "_BLOCK", 32)
+    hub = np.full(160, 2.0)
+    spokes = np.array([hub + 30 * np.eye(160)[number] for number in range(150)])
+    vectors = np.vstack([hub + np.linspace(-1, 1, 160) * 0.01, spokes])
+    vectors = np.rint(vectors / np.linalg.norm(vectors, axis=1, keepdims=True) * descriptors_module._NORM).astype(
+        np.int16
+    )
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    apart = 1 - unit @ unit.T
+    distance = float(apart[0, 1:].max()) + 1e-3
+    assert (apart[1:, 1:][~np.eye(150, dtype=bool)] > distance).all()
+    assert len(list(descriptors_module.connecting(vectors, distance))) == 150
