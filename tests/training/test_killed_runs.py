@@ -48,7 +48,9 @@ def test_killed_at_random_moments(tmp_path: Path, session_cache: Path, kills: in
     overrides = [*tiny_overrides(tmp_path, session_cache), f"trainer.max_epochs={epochs}", "scheduler=plateau"]
     whole, folder = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "killed")
     with_workers = load([*overrides, "data.num_workers=2"])
+    began = time.monotonic()
     assert in_child(lambda: run_job(load(overrides), whole, in_sweep=False)) == 0
+    share = (time.monotonic() - began) / kills  # of the time: so that most kills come before the end
     moments = random.Random(0)
     ended = 0
     for _ in range(kills):
@@ -60,7 +62,7 @@ def test_killed_at_random_moments(tmp_path: Path, session_cache: Path, kills: in
         )
         if begun and folder.info()["status"] == "completed":
             break
-        ended += in_child(work, kill_after=moments.uniform(0.05, 1.5)) == -signal.SIGKILL
+        ended += in_child(work, kill_after=moments.uniform(0.02, 2 * share)) == -signal.SIGKILL
         assert not is_locked(folder.path)
     if folder.info()["status"] != "completed":
         assert in_child(lambda: resume_job(str(folder.path), tmp_path)) == 0
