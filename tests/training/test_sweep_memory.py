@@ -1,6 +1,7 @@
 """The memory of a long sweep in one process does not grow from job to job."""
 
 import os
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -50,4 +51,5 @@ def test_twenty_jobs_take_as_much_as_three(tmp_path: Path) -> None:
     (line,) = (line for line in done.stdout.splitlines() if line.startswith("resident"))
     seen = [int(number) for number in line.split()[1:]]
     assert len(seen) == 20, done.stderr
-    assert seen[19] <= 1.05 * seen[2], seen
+    # medians: single jobs may be measured before the allocator has given a freed block back
+    assert statistics.median(seen[15:]) <= 1.05 * statistics.median(seen[2:7]), seen
