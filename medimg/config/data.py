@@ -59,6 +59,10 @@ class DataConfig(Component, frozen=True, kw_only=True):
         Literal["stretch", "fit"],
         Meta(description="how images get their size: stretch, or fit: the sides' ratio is kept, the rest is black"),
     ] = "stretch"
+    region: Annotated[
+        Literal["whole", "border", "center"],
+        Meta(description="a control: border shows the outer eighth of each side alone, center the rest, else black"),
+    ] = "whole"
     multiframe: Annotated[
         Literal["refuse", "expand"],
         Meta(description="what to do with DICOM files of several frames: refuse, or expand: an image for each frame"),

@@ -69,7 +69,7 @@ class ImageDataset(Dataset[Item | Unreadable]):
             image = read_image(file, self.preprocessing.channels, frame=record.frame, window=self.window)
         except RequestError as error:
             return Unreadable(record.path, str(error))
-        return self.preprocessing.resize(image), self.labels[number], index
+        return self.preprocessing.prepare(image), self.labels[number], index
 
 
 def collate(items: Sequence[Item | Unreadable]) -> Batch:

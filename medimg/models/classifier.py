@@ -27,7 +27,7 @@ from medimg.config import (
 from medimg.config.build import build
 from medimg.config.check import admit, as_dict
 from medimg.data.dataset import Batch
-from medimg.data.preprocessing import Preprocessing, Resizing
+from medimg.data.preprocessing import Preprocessing, Region, Resizing
 from medimg.errors import MedimgError
 from medimg.evaluation.metrics import classification_metrics
 from medimg.models.backbone import Backbone
@@ -72,6 +72,7 @@ class ImageClassifier(L.LightningModule):
         image_size: pixels, as in `data.image_size`; None: what the backbone was trained on.
         normalize: whether to subtract the backbone's mean and divide by its standard deviation.
         resize: how images get their size, as in `data.resize`.
+        region: the part of the image that it gets to see, as in `data.region`.
         load_weights: False where a checkpoint is about to fill them in.
         allow: targets of the user's own by group; a checkpoint's word is not enough to run code.
 
@@ -92,6 +93,7 @@ class ImageClassifier(L.LightningModule):
         image_size: int | Sequence[int] | None = None,
         normalize: bool = True,
         resize: Resizing = "stretch",
+        region: Region = "whole",
         load_weights: bool = True,
         allow: dict[str, list[str]] | None = None,
     ) -> None:
@@ -103,7 +105,7 @@ class ImageClassifier(L.LightningModule):
         self._monitor = monitor if isinstance(monitor, MonitorConfig) else msgspec.convert(monitor, MonitorConfig)
         model, loss = admit(model, "model", allow), admit(loss, "loss", allow)
         self.backbone: Backbone = build_backbone(model, len(self.classes), image_size, load_weights)
-        preprocessing = replace(self.backbone.preprocessing, resizing=resize)
+        preprocessing = replace(self.backbone.preprocessing, resizing=resize, region=region)
         self.preprocessing: Preprocessing = preprocessing if normalize else preprocessing.without_normalisation()
         weight = {} if class_weights is None else {"weight": torch.tensor(class_weights)}
         self.criterion: nn.Module = build(
@@ -124,6 +126,7 @@ class ImageClassifier(L.LightningModule):
                 "image_size": image_size if image_size is None or isinstance(image_size, int) else list(image_size),
                 "normalize": normalize,
                 "resize": resize,
+                "region": region,
                 "load_weights": False,
             },
             logger=False,

@@ -17,7 +17,7 @@ _NEVER = (
     *("trainer.log_every_n_steps", "trainer.profiler", "trainer.detect_anomaly", "trainer.num_sanity_val_steps"),
 )
 # what of `data` is more than which images there are and how they are split; those the fingerprint knows better
-_OF_TRAINING = ("image_size", "normalize", "batch_size", "sampler", "positive_class", "window", "resize")
+_OF_TRAINING = ("image_size", "normalize", "batch_size", "sampler", "positive_class", "window", "resize", "region")
 _ORDER = ("data", "model", "augment", "loss", "optimizer", "scheduler", "trainer", "callbacks")
 _ALWAYS = ("optimizer.lr",)  # means the same whatever the optimizer, and is what readers look for
 

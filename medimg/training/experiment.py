@@ -223,6 +223,7 @@ class Experiment:
             image_size=config.data.image_size,
             normalize=config.data.normalize,
             resize=config.data.resize,
+            region=config.data.region,
             load_weights=load_weights,
         )
 

@@ -99,3 +99,16 @@ def test_fit_scales_as_pillow_does() -> None:
     expected = np.asarray(Image.fromarray(pixels).resize((8, 16), Image.Resampling.BILINEAR)).astype(int)
     assert np.abs(fitted[0, :, 4:12].numpy().astype(int) - expected).max() <= 1
     assert fitted[0, :, :4].max() == fitted[0, :, 12:].max() == 0
+
+
+@pytest.mark.parametrize("kind", [torch.uint8, torch.float32])
+def test_border_and_center_are_the_whole_image_in_two_parts(kind: torch.dtype) -> None:
+    image = torch.ones(1, 16, 24, dtype=kind)
+    seen = {
+        region: Preprocessing(16, 24, (0.5,), (0.5,), 1, region=region).prepare(image)
+        for region in ("whole", "border", "center")
+    }
+    assert torch.equal(seen["border"] + seen["center"], seen["whole"])
+    assert seen["center"].sum() == (16 - 2 * 2) * (24 - 2 * 3)  # an eighth is left out on each side
+    assert seen["center"][0, 2:-2, 3:-3].all()
+    assert {part.dtype for part in seen.values()} == {kind}

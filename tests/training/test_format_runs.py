@@ -25,7 +25,13 @@ def dicom(root: Path) -> list[str]:
                 stored = RNG.integers(level, level + 300, (20, 14)).astype(np.uint16)
                 name = f"{patient}{slice_}" + (".dcm" if slice_ else "")
                 make_dicom(root / label / name, stored, PatientID=f"{label}{patient}", StudyInstanceUID=f"1.{patient}")
-    return ["data=image_folder", f"data.root={root}", "data.window=[lung,bone,mediastinum]", "data.resize=fit"]
+    return [
+        "data=image_folder",
+        f"data.root={root}",
+        "data.window=[lung,bone,mediastinum]",
+        "data.resize=fit",
+        "data.region=center",
+    ]
 
 
 def nifti(root: Path) -> list[str]:
@@ -58,6 +64,7 @@ def test_an_epoch(tmp_path: Path, make: Callable[[Path], list[str]], unit: str, 
     model = ImageClassifier.load_from_checkpoint(folder.best)
     assert model.preprocessing.resizing == config.data.resize
     assert model.preprocessing.as_dict()["resizing"] == config.data.resize
+    assert model.preprocessing.region == config.data.region
 
 
 def test_checkpoints_from_before_resize_was_a_choice_stretch(tmp_path: Path) -> None:
