@@ -17,6 +17,7 @@ FREE = (
     "data.num_workers",
     "data.root",
     "evaluate_test",
+    "evaluation",
     "logger",
     "model.init_from",
     "model.weights",

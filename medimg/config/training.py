@@ -8,6 +8,7 @@ from msgspec import Meta
 from medimg.config.augment import AugmentConfig
 from medimg.config.base import Component, Custom, Node, NonNegative, NonNegativeInt, PositiveInt
 from medimg.config.data import AnyData
+from medimg.config.evaluation import EvaluationConfig
 from medimg.config.model import AnyLoss, AnyModel
 from medimg.config.optim import AnyOptimizer, AnyScheduler
 
@@ -168,6 +169,7 @@ class TrainConfig(Node, frozen=True, kw_only=True):
     logger: dict[str, AnyLogger | Custom | None] = msgspec.field(default_factory=dict)
     paths: PathsConfig = PathsConfig()
     monitor: MonitorConfig = MonitorConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
     sweep: SweepConfig = SweepConfig()
     name: Annotated[
         str,

@@ -10,7 +10,7 @@ from medimg.runs.records import Run
 
 # what is spread within a setting, says where things are, or changes no result
 _NEVER = (
-    *("name", "seed", "data.fold", "paths", "allow", "sweep", "monitor", "evaluate_test", "logger"),
+    *("name", "seed", "data.fold", "paths", "allow", "sweep", "monitor", "evaluate_test", "evaluation", "logger"),
     *("callbacks.checkpoint", "callbacks.figures", "callbacks.learning_rate", "callbacks.pruning"),
     *("data.num_workers", "data.cache"),
     *("trainer.accelerator", "trainer.strategy", "trainer.enable_progress_bar", "trainer.enable_model_summary"),

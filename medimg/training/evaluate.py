@@ -1,4 +1,4 @@
-"""The end of a run: what the best epoch says of validation and test, as predictions and metrics."""
+"""What a classifier says of the splits of a data module, as predictions tables and with what is known of the images."""
 
 import logging
 from collections.abc import Sequence
@@ -7,10 +7,14 @@ from typing import Any
 import lightning as L
 import numpy as np
 
+from medimg.config.evaluation import EvaluationConfig
 from medimg.data.datamodule import ImageDataModule
 from medimg.data.manifest import Manifest, Split
-from medimg.evaluation.metrics import classification_metrics
+from medimg.evaluation.fitting import Fitted, fit
 from medimg.evaluation.predictions import Predictions
+from medimg.evaluation.results import results_of
+from medimg.evaluation.sample import Sample
+from medimg.evaluation.summary import summary
 from medimg.files import write_json
 from medimg.models.classifier import ImageClassifier, Outputs, gather
 from medimg.runs import RunFolder
@@ -44,25 +48,67 @@ def table(outputs: Outputs, manifest: Manifest) -> Predictions:
     )
 
 
-def write_evaluation(
-    folder: RunFolder, predictions: dict[Split, Predictions], manifest: Manifest, best_epoch: int
-) -> dict[str, Any]:
-    """Writes `predictions/` and `results.json`, and returns the content of the latter."""
-    results: dict[str, Any] = {
-        "best_epoch": best_epoch,
-        "split_unit": manifest.split_unit,
-        "synthetic": manifest.synthetic,
-    }
-    for split, found in predictions.items():
-        total = len(manifest.of(split))
-        if len(found.paths) < total:
-            log.warning(
-                "only %d of the %d images of %s were evaluated: no score of the split", len(found.paths), total, split
-            )
-            results.setdefault("partial", {})[split] = [len(found.paths), total]
-        results[split] = classification_metrics(found.logits, found.labels, found.classes, manifest.positive_class)
-        if folder.writable:
-            found.write_csv(folder.predictions(split))
-    if folder.writable:
-        write_json(folder.results_file, results)
-    return results
+def sample_of(predictions: Predictions, manifest: Manifest, split: Split) -> Sample:
+    """The table with what the manifest says of its images; a warning where it has not all of the split."""
+    records = {record.path: record for record in manifest.of(split)}
+    rows = [records[path] for path in predictions.paths]
+    if len(rows) < len(records):
+        log.warning(
+            "only %d of the %d images of %s were evaluated: no score of the split", len(rows), len(records), split
+        )
+    names = sorted({name for row in rows for name in row.columns})
+    return Sample(
+        predictions,
+        positive=manifest.positive_class,
+        groups=tuple(row.group for row in rows),
+        columns={name: tuple(row.columns.get(name, "") for row in rows) for name in names},
+        total=len(records),
+    )
+
+
+class ResultsWriter:
+    """Writes predictions and `results.json`, split by split.
+
+    Validation goes first: thresholds and temperature are fitted on it, unless they are given.
+
+    Args:
+        folder: to write to.
+        manifest: the images.
+        settings: of the evaluation.
+        epoch: of the checkpoint.
+        fitted: thresholds and temperature, where they do not come from this folder's own validation.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        manifest: Manifest,
+        settings: EvaluationConfig,
+        epoch: int,
+        fitted: Fitted | None = None,
+    ) -> None:
+        self.folder, self.manifest, self.settings = folder, manifest, settings
+        self.facts = {"best_epoch": epoch, "split_unit": manifest.split_unit, "synthetic": manifest.synthetic}
+        self.fitted = fitted or fit(None, settings, manifest.positive_class)
+        self._fits = fitted is None
+        self._summaries: dict[str, dict[str, Any]] = {}
+        self._write()
+
+    def add(self, split: Split, predictions: Predictions) -> None:
+        """Writes a split's table, and what is computed from it."""
+        if self.folder.writable:
+            predictions.write_csv(self.folder.predictions(split))
+        sample = sample_of(predictions, self.manifest, split)
+        if split == "val" and self._fits:
+            self.fitted = fit(sample, self.settings, sample.positive)
+        self._summaries[split] = summary(sample, self.fitted, self.settings)
+        self._write()
+
+    @property
+    def results(self) -> dict[str, Any]:
+        """The content of results.json."""
+        return results_of(self._summaries, self.fitted, self.facts)
+
+    def _write(self) -> None:
+        if self.folder.writable:
+            write_json(self.folder.results_file, self.results)

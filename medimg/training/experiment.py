@@ -20,7 +20,6 @@ from medimg.config.check import as_dict, target_of
 from medimg.data.datamodule import ImageDataModule
 from medimg.data.manifest import Manifest, Split
 from medimg.errors import RequestError, suggestion
-from medimg.evaluation.predictions import Predictions
 from medimg.models.classifier import ImageClassifier
 from medimg.models.losses import class_weights
 from medimg.runs import RunFolder
@@ -28,7 +27,7 @@ from medimg.training.check_start import check_start
 from medimg.training.checkpoint_callbacks import RunIdentity
 from medimg.training.checkpoint_files import Position, read_checkpoint
 from medimg.training.epoch_table import EpochTable
-from medimg.training.evaluate import predict, write_evaluation
+from medimg.training.evaluate import ResultsWriter, predict
 from medimg.training.init_from import init_from
 from medimg.training.interrupts import Interrupts
 from medimg.training.tensorboard import RunTensorBoard, log_hparams
@@ -169,15 +168,14 @@ class Experiment:
         """Evaluates the best epoch and writes predictions and results; returns the content of results.json."""
         best = read_checkpoint(self.folder.best, self.manifest.classes)
         self.classifier.load_state_dict(best["state_dict"])
-        present = [split for split in splits if self.manifest.of(split)]
-        predictions: dict[Split, Predictions] = {}
-        results = write_evaluation(self.folder, predictions, self.manifest, int(best["epoch"]))
-        for split in present:  # one by one: what is bad in test costs nothing of validation
-            predictions |= predict(self.trainer, self.classifier, self.data, [split])
-            results = write_evaluation(self.folder, predictions, self.manifest, int(best["epoch"]))
+        writer = ResultsWriter(self.folder, self.manifest, self.config.evaluation, int(best["epoch"]))
+        for split in [split for split in splits if self.manifest.of(split)]:
+            # one by one: what is bad in test costs nothing of validation
+            writer.add(split, predict(self.trainer, self.classifier, self.data, [split])[split])
+        results = writer.results
         if "val" in results and "val" not in results.get("partial", {}):
-            (table,) = callbacks_of(self.trainer, EpochTable)
-            loss = table.rows.get(results["best_epoch"], {}).get("val/loss")
+            (epochs,) = callbacks_of(self.trainer, EpochTable)
+            loss = epochs.rows.get(results["best_epoch"], {}).get("val/loss")
             log_hparams(self.trainer, self.config, results["val"] | ({} if loss is None else {"loss": loss}))
         return results
 

@@ -2,6 +2,7 @@
 
 import sys
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 import lightning as L
@@ -91,6 +92,29 @@ def make_trainer(
         # Lightning's own handlers would end the helpers of distributed training before the state is saved
         trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
     return trainer
+
+
+def predicting_trainer(config: TrainerConfig, folder: Path) -> L.Trainer:
+    """A Trainer that predicts on one device as a run with this configuration does, and writes nothing.
+
+    Raises:
+        RequestError: the device or the precision is not there.
+    """
+    try:
+        return L.Trainer(
+            default_root_dir=folder,
+            accelerator=config.accelerator,
+            devices=1,
+            precision=precision(config),
+            logger=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            enable_progress_bar=(shown := _progress_bar(config)),
+            callbacks=[ProgressBar(leave=False)] if shown else [],
+            use_distributed_sampler=False,
+        )
+    except (MisconfigurationException, ValueError) as error:
+        raise RequestError(f"the trainer cannot be set up: {error}\n  see the trainer.* keys") from error
 
 
 def callbacks_of(trainer: L.Trainer, kind: type[C]) -> list[C]:

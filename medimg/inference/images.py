@@ -1,0 +1,125 @@
+"""Which images a trained model is evaluated on: those of its run, or another data set's with the same classes."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from medimg.config import DataConfig, ImageFolderConfig, ManifestConfig, MedMNISTConfig, PhantomConfig, TrainConfig
+from medimg.config.check import Allowed, check
+from medimg.config.compare import with_values
+from medimg.data.changes import changes
+from medimg.data.load import list_images, load_manifest
+from medimg.data.manifest import Manifest, Split
+from medimg.data.problems import gathered
+from medimg.errors import RequestError
+from medimg.runs import RunFolder
+
+# what makes a split or stands in for patients: another data set is evaluated as it is
+_OF_THE_SPLIT = ("folds", "fold", "group_by", "allow_patient_overlap")
+_KINDS: dict[str, type[DataConfig]] = {".csv": ManifestConfig, ".npz": MedMNISTConfig}
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images to evaluate on.
+
+    Attributes:
+        manifest: of them, with their split.
+        config: the configuration of the run as it is for these images.
+        name: of the data set in the names of folders; None: the run's own.
+    """
+
+    manifest: Manifest
+    config: TrainConfig
+    name: str | None = None
+
+
+def run_config(folder: RunFolder, values: Mapping[str, Any], allow: Allowed | None = None) -> TrainConfig:
+    """The run's configuration with these values in it."""
+    return check(with_values(folder.read_config() | {"allow": None}, values), allow)
+
+
+def images_of(folder: RunFolder, values: Mapping[str, Any], allow: Allowed | None = None) -> Images:
+    """The images that `medimg evaluate` is to look at.
+
+    Without `data.root` among the values they are the run's own, as they were split there. With it they are those of
+    another data set, unless what is found there are the run's own, which have been moved.
+
+    Raises:
+        RequestError: the run's images have changed, or the others do not go with its classes.
+    """
+    config = run_config(folder, {key: value for key, value in values.items() if key != "data.root"}, allow)
+    root = values.get("data.root")
+    if root is None:
+        return Images(own_images(folder, config), config)
+    moved = msgspec.structs.replace(config, data=msgspec.structs.replace(config.data, root=str(root)))
+    other = msgspec.structs.replace(config, data=_as_it_is(config.data, str(root), folder))
+    listed = _listed(other)
+    if not isinstance(config.data, PhantomConfig) and listed.images_fingerprint() == _recorded(folder):
+        return Images(own_images(folder, moved), moved)
+    return Images(_with_a_split(listed), other, _name(str(root)))
+
+
+def own_images(folder: RunFolder, config: TrainConfig) -> Manifest:
+    """The run's images, split as they were.
+
+    Raises:
+        RequestError: they have changed since; the message says how.
+    """
+    manifest = load_manifest(config.data, Path(config.paths.cache).expanduser())
+    if folder.info().get("data_fingerprint") not in {None, manifest.fingerprint()}:
+        raise RequestError(
+            f"the images have changed since {folder.shown} was trained: {changes(folder.manifest_file, manifest)}\n"
+            "  data.root=PATH evaluates on the images of another place"
+        )
+    return manifest
+
+
+def refuse_missing_split(manifest: Manifest, split: Split, where: str) -> None:
+    """Raises RequestError where there are no images of a split."""
+    if not manifest.of(split):
+        found = ", ".join(manifest.counts())
+        raise RequestError(f"{where} has no {split} split; it has {found}\n  split={found.partition(', ')[0]}")
+
+
+def _recorded(folder: RunFolder) -> str | None:
+    found: str | None = folder.info().get("images_fingerprint")
+    return found
+
+
+def _as_it_is(data: DataConfig, root: str, folder: RunFolder) -> DataConfig:
+    """The data configuration for images at this root: read as the run's were, with its classes, and not split."""
+    info = folder.info()
+    kind = _KINDS.get(Path(root).suffix.lower(), ImageFolderConfig)
+    shared = {name: getattr(data, name) for name in DataConfig.__struct_fields__ if name not in _OF_THE_SPLIT}
+    return kind(
+        **shared | {"root": root, "classes": tuple(info["classes"]), "positive_class": info.get("positive_class")}
+    )
+
+
+def _listed(config: TrainConfig) -> Manifest:
+    """The images with their classes; one that has none of some class is evaluated on the others."""
+    with gathered() as problems:
+        manifest = list_images(config.data, Path(config.paths.cache).expanduser())
+    for problem in problems:
+        if problem.kind != "missing_class":
+            problem.tell()
+    return manifest
+
+
+def _with_a_split(manifest: Manifest) -> Manifest:
+    """Images that come without any split are all test images."""
+    if any(record.split for record in manifest.records):
+        return manifest
+    return replace(manifest, records=tuple(replace(record, split="test") for record in manifest.records))
+
+
+def _name(root: str) -> str:
+    path = Path(root).expanduser().absolute()
+    mark = hashlib.sha256(str(path).encode()).hexdigest()[:8]
+    return f"{re.sub(r'[^A-Za-z0-9._-]+', '-', path.stem).strip('-.') or 'data'}-{mark}"

@@ -1,0 +1,86 @@
+"""Scores with their intervals, as lines for the terminal."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from medimg.reporting.tables import terminal_table
+
+WHOLE = {
+    "f1_macro": "macro-F1",
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "auroc": "AUROC",
+    "average_precision": "average precision",
+    "mcc": "Matthews correlation",
+}
+OF_A_CLASS = {"sensitivity": "sensitivity (recall)", "specificity": "specificity", "precision": "precision", "f1": "F1"}
+
+
+def score_lines(results: Mapping[str, Any], split: str) -> str:
+    """What was measured on a split: a table of scores, and what a reader has to know of them."""
+    about = results["evaluation"][split]
+    parts = [f"{split}: {counted(about)}", score_table(results, split), *notes(results, split)]
+    return "\n".join(part for part in parts if part)
+
+
+def score_table(results: Mapping[str, Any], split: str) -> str:
+    """The scores of the split and of each class, with 95 % intervals."""
+    named = [*WHOLE.items(), *((f"patient/{name}", f"{title}, by patient") for name, title in WHOLE.items())]
+    rows = [_row(results, split, name, title) for name, title in named if name in results[split]]
+    for label in results["evaluation"][split]["by_class"]:
+        rows += [_row(results, split, f"{name}/{label}", f"{title} of {label}") for name, title in OF_A_CLASS.items()]
+    return terminal_table(["", "score", "95 % interval", ""], rows)
+
+
+def counted(about: Mapping[str, Any]) -> str:
+    """How many images, and of how many patients or groups."""
+    if about["unit"] == "image":
+        return f"{about['images']} images; intervals over images, as no patients are known"
+    return f"{about['images']} images of {about['units']} {about['unit']}s; intervals over {about['unit']}s"
+
+
+def notes(results: Mapping[str, Any], split: str) -> list[str]:
+    """What a reader has to know of the scores, a line each."""
+    about = results["evaluation"][split]
+    found = []
+    if split in results.get("partial", {}):
+        seen, total = results["partial"][split]
+        found.append(f"Only {seen} of {total} images were looked at: no scores of the split.")
+    if about["absent"]:
+        found.append(
+            f"No images of {', '.join(about['absent'])}: macro averages are over the classes that are there or predicted."
+        )
+    if results.get("synthetic"):
+        found.append("Synthetic images: these scores say nothing about real ones.")
+    if results["split_unit"] == "image" and split != "train":
+        found.append("Split by image: images of one patient can be on both sides, so these scores may be too good.")
+    if split == "train":
+        found.append("The model was trained on these images: the scores say how well it knows them by heart.")
+    found += _operating_point(results, about)
+    if (temperature := results["temperature"])["value"] is None and temperature["reason"]:
+        found.append(f"Probabilities are not calibrated: {temperature['reason']}.")
+    return [*found, results["caveat"]]
+
+
+def _operating_point(results: Mapping[str, Any], about: Mapping[str, Any]) -> Sequence[str]:
+    chosen = results.get("operating_points")
+    here = about["operating_points"].get(chosen["chosen"]) if chosen else None
+    if not chosen or not here:
+        return []
+    rule = chosen["points"][chosen["chosen"]]["rule"]
+    where = f"chosen on {chosen['fitted_on']}" if chosen["fitted_on"] else f"not chosen: {chosen['reason']}"
+    return [
+        f"Operating point {chosen['chosen']} ({rule}; {where}): {chosen['positive_class']} from probability "
+        f"{here['threshold']:.3f}: sensitivity {_number(here['sensitivity'])}, specificity {_number(here['specificity'])}."
+    ]
+
+
+def _row(results: Mapping[str, Any], split: str, name: str, title: str) -> list[str]:
+    interval = results["ci95"][split].get(name)
+    shown = "" if interval is None else f"{_number(interval[0])} to {_number(interval[1])}"
+    flag = results["evaluation"][split]["flags"].get(name, "")
+    return [title, _number(results[split].get(name)), shown, flag]
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None or value != value else f"{value:.3f}"
