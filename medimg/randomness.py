@@ -16,6 +16,7 @@ class Stream(IntEnum):
     ORDER = 1
     AUGMENT = 2
     NOISE = 3
+    VIEWS = 4
 
 
 def derive_seed(*keys: int) -> int:

@@ -31,6 +31,7 @@ from medimg.data.preprocessing import Preprocessing, Region, Resizing
 from medimg.errors import MedimgError
 from medimg.evaluation.metrics import classification_metrics
 from medimg.models.backbone import Backbone
+from medimg.models.tta import TestTimeAugmentation
 
 
 class Outputs(NamedTuple):
@@ -111,6 +112,7 @@ class ImageClassifier(L.LightningModule):
         self.criterion: nn.Module = build(
             loss, leave_out=("class_weights",) if isinstance(loss, LossConfig) else (), **weight
         )
+        self.tta: TestTimeAugmentation | None = None  # of predictions; set by who asks for them
         self._outputs: dict[str, list[Outputs]] = {"train": [], "val": [], "test": []}
         # plain containers alone, so that torch.load(..., weights_only=True) can read the checkpoint
         self.save_hyperparameters(
@@ -153,8 +155,10 @@ class ImageClassifier(L.LightningModule):
         self._keep("test", batch, self(batch.image))
 
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Outputs:
-        """What the model says of a batch."""
-        return Outputs(batch.index, batch.label, self(batch.image).float())
+        """What the model says of a batch, of varied views as well where `tta` is set."""
+        if self.tta is None:
+            return Outputs(batch.index, batch.label, self(batch.image).float())
+        return Outputs(batch.index, batch.label, self.tta.logits(self, batch.image, batch.index).float())
 
     def on_validation_epoch_start(self) -> None:
         """Starts the epoch's table anew."""

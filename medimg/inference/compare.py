@@ -1,0 +1,46 @@
+"""Two runs on the same images, patient by patient."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from medimg.errors import RequestError
+from medimg.evaluation.comparison import Comparison, compare
+from medimg.evaluation.predictions import Predictions
+from medimg.evaluation.sample import Sample
+from medimg.files import write_json
+from medimg.runs import RunFolder
+from medimg.runs.folder import find_run
+
+METRICS = ("f1_macro", "accuracy", "auroc")
+
+
+def compare_runs(place: RunFolder, run: RunFolder, other: str, split: str, sample: Sample) -> list[Comparison]:
+    """The differences of an evaluation from the same one of another run; written to `comparisons/` beside it.
+
+    Args:
+        place: where the evaluation is: the run's own folder, or one below its `evaluations/`.
+        run: that was evaluated.
+        other: the other run folder.
+        split: of the images.
+        sample: of this run, for its patients.
+
+    Raises:
+        RequestError: the other run has no such evaluation, or one of other images.
+    """
+    folder = find_run(other, Path("runs"))
+    twin = RunFolder(folder.path / place.path.relative_to(run.path))
+    file = twin.predictions(split)
+    if not file.is_file():
+        raise RequestError(
+            f"compare={other}: it has no {file.relative_to(folder.path)}\n"
+            f"  medimg evaluate run={folder.shown} split={split} with the same other keys makes it"
+        )
+    theirs = Predictions.read_csv(file)
+    found = [
+        compare(sample.predictions, theirs, sample.units.codes, metric, positive=sample.positive) for metric in METRICS
+    ]
+    write_json(
+        place.path / "comparisons" / f"{folder.path.name}-{split}.json",
+        {"run": str(folder.path), "split": split, "comparisons": [one.as_dict() for one in found]},
+    )
+    return found
