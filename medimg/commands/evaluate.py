@@ -69,5 +69,5 @@ def _evaluate(folder: RunFolder, split: Any, values: dict[str, Any]) -> int:
     show(score_lines(one.results, split))
     show(f"\nWritten: {one.folder.results_file}, {one.folder.predictions(split)}")
     if other is not None:
-        show(comparison_lines(compare_runs(one.folder, folder, str(other), split)))
+        show("\n" + comparison_lines(compare_runs(one.folder, folder, str(other), split, one.samples[split])))
     return 0

@@ -34,6 +34,6 @@ class EvaluationConfig(Node, frozen=True, kw_only=True):
     subgroups: Annotated[
         tuple[str, ...] | None, Meta(description="columns of the manifest to break scores down by; null: all that can")
     ] = None
-    min_group: Annotated[
-        PositiveInt, Meta(description="patients below which a subgroup is counted and not scored")
-    ] = 20
+    min_group: Annotated[PositiveInt, Meta(description="patients below which a subgroup is counted and not scored")] = (
+        20
+    )

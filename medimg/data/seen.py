@@ -31,9 +31,7 @@ def seen_in(trained_on: Manifest, manifest: Manifest, records: Sequence[Record])
     alike = {_size(file) for file in ours} & {size for size in sizes.values() if size is not None}
     trained = _contents(file for file, size in sizes.items() if size in alike)
     asked = _contents(file for file in ours if _size(file) in alike)
-    seen = {
-        (trained[file], record.frame) for record in train for file in [trained_on.file(record)] if file in trained
-    }
+    seen = {(trained[file], record.frame) for record in train for file in [trained_on.file(record)] if file in trained}
     return [
         record.path
         for record in records

@@ -52,7 +52,8 @@ class Fitted:
         if self.positive is None:
             return found
         points = {
-            name: {"threshold": point.threshold, "rule": point.rule} | ({"reason": point.reason} if point.reason else {})
+            name: {"threshold": point.threshold, "rule": point.rule}
+            | ({"reason": point.reason} if point.reason else {})
             for name, point in self.points.items()
         }
         return found | {

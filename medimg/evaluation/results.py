@@ -11,9 +11,7 @@ CAVEAT = (
 )
 
 
-def results_of(
-    summaries: Mapping[str, Mapping[str, Any]], fitted: Fitted, facts: Mapping[str, Any]
-) -> dict[str, Any]:
+def results_of(summaries: Mapping[str, Mapping[str, Any]], fitted: Fitted, facts: Mapping[str, Any]) -> dict[str, Any]:
     """What was measured on some splits.
 
     Args:

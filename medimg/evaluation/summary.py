@@ -61,9 +61,7 @@ def summary(sample: Sample, fitted: Fitted, settings: EvaluationConfig) -> dict[
     }
 
 
-def _intervals(
-    table: Predictions, positive: str | None, units: Units, settings: EvaluationConfig
-) -> Intervals:
+def _intervals(table: Predictions, positive: str | None, units: Units, settings: EvaluationConfig) -> Intervals:
     return intervals(table.logits, table.labels, table.classes, positive, units, resamples=settings.resamples)
 
 

@@ -1,6 +1,6 @@
 """Two runs on the same images, patient by patient."""
 
-from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from medimg.errors import RequestError
@@ -41,6 +41,6 @@ def compare_runs(place: RunFolder, run: RunFolder, other: str, split: str, sampl
     ]
     write_json(
         place.path / "comparisons" / f"{folder.path.name}-{split}.json",
-        {"run": str(folder.path), "split": split, "comparisons": [one.as_dict() for one in found]},
+        {"run": str(folder.path), "split": split, "comparisons": [asdict(one) for one in found]},
     )
     return found

@@ -15,6 +15,7 @@ from medimg.data.seen import seen_in, told
 from medimg.errors import RequestError
 from medimg.evaluation.fitting import Fitted, fit
 from medimg.evaluation.predictions import Predictions
+from medimg.evaluation.sample import Sample
 from medimg.inference.images import Images, images_of, own_images, refuse_missing_split, run_config
 from medimg.inference.loading import load_classifier
 from medimg.models.classifier import ImageClassifier
@@ -41,11 +42,12 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """One evaluation: where it was written, and the content of its results.json."""
+    """One evaluation: where it was written, the content of its results.json, and what that was computed from."""
 
     folder: RunFolder
     checkpoint: Checkpoint
     results: dict[str, Any]
+    samples: Mapping[str, Sample]
 
 
 def evaluate_run(
@@ -147,7 +149,7 @@ class Evaluator:
             else:
                 writer = self._writer(place, checkpoint, self._fitted(home, classifier, checkpoint))
                 writer.add(split, self._predict(classifier, self.images, split))
-        return Evaluated(place, checkpoint, writer.results)
+        return Evaluated(place, checkpoint, writer.results, writer.samples)
 
     def _place(self, checkpoint: Checkpoint, images: str | None) -> RunFolder:
         """Where an evaluation goes: the run's own files, or a folder named by what is not the run's own."""

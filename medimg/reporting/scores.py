@@ -1,9 +1,12 @@
 """Scores with their intervals, as lines for the terminal."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from medimg.reporting.tables import terminal_table
+
+if TYPE_CHECKING:
+    from medimg.evaluation.comparison import Comparison
 
 WHOLE = {
     "f1_macro": "macro-F1",
@@ -84,3 +87,23 @@ def _row(results: Mapping[str, Any], split: str, name: str, title: str) -> list[
 
 def _number(value: float | None) -> str:
     return "-" if value is None or value != value else f"{value:.3f}"
+
+
+def comparison_lines(found: Sequence["Comparison"]) -> str:
+    """The differences of two runs."""
+    header = ["", "this run", "the other", "difference (95 % interval)", "p"]
+    rows = [
+        [
+            WHOLE[one.metric],
+            _number(one.a),
+            _number(one.b),
+            f"{_number(one.difference)} ({_number(one.ci95[0])} to {_number(one.ci95[1])})",
+            _number(one.p_value),
+        ]
+        for one in found
+    ]
+    cautions = sorted({one.caution for one in found if one.caution})
+    about = f"{found[0].images} images, {found[0].units} resampled as a whole; p by permutation. "
+    return "\n".join(
+        [terminal_table(header, rows), about + "Another seed of either run would differ as well.", *cautions]
+    )

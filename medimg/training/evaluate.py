@@ -91,6 +91,7 @@ class ResultsWriter:
         self.facts = {"best_epoch": epoch, "split_unit": manifest.split_unit, "synthetic": manifest.synthetic}
         self.fitted = fitted or fit(None, settings, manifest.positive_class)
         self._fits = fitted is None
+        self.samples: dict[str, Sample] = {}
         self._summaries: dict[str, dict[str, Any]] = {}
         self._write()
 
@@ -98,7 +99,7 @@ class ResultsWriter:
         """Writes a split's table, and what is computed from it."""
         if self.folder.writable:
             predictions.write_csv(self.folder.predictions(split))
-        sample = sample_of(predictions, self.manifest, split)
+        sample = self.samples[split] = sample_of(predictions, self.manifest, split)
         if split == "val" and self._fits:
             self.fitted = fit(sample, self.settings, sample.positive)
         self._summaries[split] = summary(sample, self.fitted, self.settings)
