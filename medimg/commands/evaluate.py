@@ -1,7 +1,6 @@
 """`medimg evaluate run=RUN`: another checkpoint, split or data set, without repeating the configuration."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from medimg.commands.options import key_values, needed_run, overrides_only

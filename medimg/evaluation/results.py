@@ -6,8 +6,8 @@ from typing import Any
 from medimg.evaluation.fitting import Fitted
 
 CAVEAT = (
-    "The intervals say how much scores would vary with other patients like these. They leave out that another training, "
-    "another choice of settings or another hospital would give other scores."
+    "The intervals say how much scores would vary with other patients like these. They leave out that another "
+    "training, another choice of settings or another hospital would give other scores."
 )
 
 

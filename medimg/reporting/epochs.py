@@ -1,5 +1,6 @@
 """The evaluation of every epoch that was kept: a table and a curve."""
 
+import math
 from collections.abc import Sequence
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -42,7 +43,7 @@ def _shown(one: "Evaluated", split: str) -> list[str]:
 def with_interval(results: Any, split: str, name: str) -> str:
     """`0.812 (0.760 to 0.850)`."""
     value, interval = results[split].get(name), results["ci95"][split].get(name)
-    number = "-" if value is None or value != value else f"{value:.3f}"
+    number = "-" if value is None or math.isnan(value) else f"{value:.3f}"
     return number if interval is None else f"{number} ({interval[0]:.3f} to {interval[1]:.3f})"
 
 

@@ -1,5 +1,6 @@
 """Scores with their intervals, as lines for the terminal."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +52,7 @@ def notes(results: Mapping[str, Any], split: str) -> list[str]:
         found.append(f"Only {seen} of {total} images were looked at: no scores of the split.")
     if about["absent"]:
         found.append(
-            f"No images of {', '.join(about['absent'])}: macro averages are over the classes that are there or predicted."
+            f"No images of {', '.join(about['absent'])}: macro averages are over classes that are there or predicted."
         )
     if results.get("synthetic"):
         found.append("Synthetic images: these scores say nothing about real ones.")
@@ -74,7 +75,8 @@ def _operating_point(results: Mapping[str, Any], about: Mapping[str, Any]) -> Se
     where = f"chosen on {chosen['fitted_on']}" if chosen["fitted_on"] else f"not chosen: {chosen['reason']}"
     return [
         f"Operating point {chosen['chosen']} ({rule}; {where}): {chosen['positive_class']} from probability "
-        f"{here['threshold']:.3f}: sensitivity {_number(here['sensitivity'])}, specificity {_number(here['specificity'])}."
+        f"{here['threshold']:.3f}: sensitivity {_number(here['sensitivity'])}, "
+        f"specificity {_number(here['specificity'])}."
     ]
 
 
@@ -86,7 +88,7 @@ def _row(results: Mapping[str, Any], split: str, name: str, title: str) -> list[
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None or value != value else f"{value:.3f}"
+    return "-" if value is None or math.isnan(value) else f"{value:.3f}"
 
 
 def comparison_lines(found: Sequence["Comparison"]) -> str:

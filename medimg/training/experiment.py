@@ -3,7 +3,6 @@
 import logging
 import os
 import shutil
-import warnings
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,18 +34,6 @@ from medimg.training.trainer import callbacks_of, make_trainer
 
 log = logging.getLogger(__name__)
 
-_NOISE = (
-    ".*does not have many workers.*",
-    ".*smaller than the logging interval.*",
-    ".*Checkpoint directory.*exists and is not empty.*",
-    ".*LeafSpec.*is deprecated.*",
-    ".*in eval mode at the start of training.*",  # meant: a frozen trunk
-    ".*recommended to use .self.log.*sync_dist.*",  # metrics are of all processes already
-    ".*resuming from a checkpoint that ended before the epoch ended.*",  # the sampler goes on where it was
-    ".*could not find the monitored key in the returned metrics.*",  # an epoch that is not validated
-    ".*Total length of `list` across ranks is zero.*",  # no validation split
-)
-
 
 class Experiment:
     """One run's data module, classifier and trainer.
@@ -68,7 +55,6 @@ class Experiment:
         *,
         load_weights: bool,
     ) -> None:
-        _quiet()
         self.config, self.folder, self.manifest = config, folder, manifest
         self.interrupts = interrupts or Interrupts()
         self.has_validation = bool(manifest.of("val"))
@@ -265,11 +251,3 @@ def _link(source: Path, target: Path) -> None:
     except OSError:
         shutil.copyfile(source, unfinished)
     unfinished.replace(target)
-
-
-def _quiet() -> None:
-    """Leaves out what Lightning says at every start and what users can do nothing about."""
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    for message in _NOISE:
-        warnings.filterwarnings("ignore", message=message)

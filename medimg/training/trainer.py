@@ -32,6 +32,7 @@ from medimg.training.determinism import StatelessRandomness
 from medimg.training.epoch_table import EpochTable
 from medimg.training.finite_loss import FiniteLoss
 from medimg.training.interrupts import Interrupts
+from medimg.training.quiet import quiet
 from medimg.training.save_on_signal import SaveOnSignal
 
 C = TypeVar("C", bound=Callback)
@@ -69,6 +70,7 @@ def make_trainer(
     Raises:
         RequestError: what was asked for is not on this machine, or does not go together.
     """
+    quiet()
     options = {name: value for name, value in as_dict(config.trainer).items() if name not in _OURS}
     if config.trainer.overfit_batches:
         options["limit_train_batches"] = config.trainer.overfit_batches
@@ -100,6 +102,7 @@ def predicting_trainer(config: TrainerConfig, folder: Path) -> L.Trainer:
     Raises:
         RequestError: the device or the precision is not there.
     """
+    quiet()
     try:
         return L.Trainer(
             default_root_dir=folder,
