@@ -10,5 +10,5 @@ def test_help_names_the_keys(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_run_is_needed() -> None:
-    with pytest.raises(RequestError, match="run=... is needed"):
+    with pytest.raises(RequestError, match=r"run=\.\.\. is needed"):
         main([])
