@@ -1,0 +1,111 @@
+"""A column of a manifest as a few named groups: its values, or bands of its numbers."""
+
+import itertools
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+UNKNOWN = "unknown"
+
+_MOST = 12
+_MISSING = frozenset({"", "na", "n/a", "nan", "none", "null", "unknown", "?", "-"})
+_YEARS = {"": 1.0, "y": 1.0, "m": 1 / 12, "w": 7 / 365.25, "d": 1 / 365.25}  # as DICOM writes ages: 045Y, 006M
+
+
+@dataclass(frozen=True)
+class Groups:
+    """`of_row` names the group of each row; `order` names each group once, as a table should list them."""
+
+    of_row: tuple[str, ...]
+    order: tuple[str, ...]
+
+
+def groups_of(name: str, values: Sequence[str], codes: NDArray[np.integer[Any]]) -> Groups | str:
+    """The groups of a column, or why it makes none.
+
+    Up to 12 different values are a group each. More are bands, where all are numbers: of ten years where the column's
+    name has the word `age`, else quarters of the images. Blanks, and words such as `nan` and `none`, are the group
+    `unknown`, which comes last.
+
+    A column makes no groups where all rows are alike, where it has more than 12 values that are no numbers, or where
+    it seems to name images or patients: whole numbers or texts that differ in every row, or as many of them as there
+    are units.
+
+    Args:
+        name: of the column.
+        values: one a row.
+        codes: int [N], the unit (patient) of each row.
+    """
+    texts = ["" if value.strip().casefold() in _MISSING else value.strip() for value in values]
+    known = np.array([bool(text) for text in texts], dtype=bool)
+    different = sorted({text for text in texts if text})
+    numbers, is_age = _numbers(name, texts)
+    measured = is_age or (numbers is not None and any(number % 1 for number in numbers[known]))
+    if not measured and _names_rows(len(different), int(known.sum()), len(np.unique(codes[known]))):
+        return "it has a value of its own for every image or patient"
+    if len(different) <= _MOST:
+        of_row, order = texts, sorted(different, key=_by_number)
+    elif numbers is None:
+        return f"it has {len(different)} different values; more than {_MOST} make no table, unless all are numbers"
+    else:
+        of_row, order = _decades(numbers) if is_age else _quarters(numbers)
+    found = [text if there else UNKNOWN for text, there in zip(of_row, known, strict=True)]
+    order = [*order, *([] if known.all() else [UNKNOWN])]
+    if not 1 < len(order) <= _MOST + 1:
+        return "it is the same for all images" if len(order) < 2 else f"it makes {len(order)} bands"
+    return Groups(tuple(found), tuple(order))
+
+
+def _names_rows(different: int, rows: int, units: int) -> bool:
+    return rows > 1 and (different == rows or (different > _MOST and different >= units))
+
+
+def _numbers(name: str, texts: Sequence[str]) -> tuple[NDArray[np.float64] | None, bool]:
+    """The values as numbers, NaN where blank, or None where one is no number; and whether they are ages in years."""
+    words = [word.casefold() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)]
+    is_age = "age" in words
+    numbers = [math.nan if not text else _years(text) if is_age else _number(text) for text in texts]
+    if any(number is None for number in numbers):
+        return None, False
+    return np.array(numbers, dtype=np.float64), is_age
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _years(text: str) -> float | None:
+    unit = text[-1].casefold() if text[-1].isalpha() else ""
+    number = _number(text[:-1] if unit else text)
+    return None if number is None or unit not in _YEARS else number * _YEARS[unit]
+
+
+def _by_number(text: str) -> tuple[float, str]:
+    number = _number(text)
+    return (math.inf if number is None else number, text)
+
+
+def _decades(years: NDArray[np.float64]) -> tuple[list[str], list[str]]:
+    tens = np.floor(np.nan_to_num(years) / 10).astype(int) * 10
+    present = np.unique(tens[~np.isnan(years)])
+    return [f"{ten} to {ten + 9}" for ten in tens], [f"{ten} to {ten + 9}" for ten in present]
+
+
+def _quarters(numbers: NDArray[np.float64]) -> tuple[list[str], list[str]]:
+    """Bands between the quartiles, which are values of the column itself; fewer bands where quartiles are equal."""
+    known = numbers[~np.isnan(numbers)]
+    second = known[known < known.max()].max()  # so that the last band is never empty
+    edges = np.unique(np.minimum(np.quantile(known, [0.25, 0.5, 0.75], method="lower"), second))
+    shown = [f"{edge:.12g}" for edge in edges]
+    middle = [f"above {low} to {high}" for low, high in itertools.pairwise(shown)]
+    names = [f"up to {shown[0]}", *middle, f"above {shown[-1]}"]
+    return [names[place] for place in np.searchsorted(edges, np.nan_to_num(numbers), side="left")], names

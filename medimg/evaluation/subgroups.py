@@ -1,0 +1,108 @@
+"""Metrics by any other column of the manifest: sex, age, view, source."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medimg.evaluation.bands import groups_of
+from medimg.evaluation.predictions import Predictions
+
+_WHOLE = ("accuracy", "f1_macro", "auroc")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One group. A unit, such as a patient, counts in each group that one of its images is in.
+
+    `class_images` counts images by class; `absent` names the classes without any, which macro averages leave out.
+    `metrics` is empty where the group has too few units, and `note` says so.
+    """
+
+    group: str
+    images: int
+    units: int
+    class_images: dict[str, int]
+    absent: tuple[str, ...]
+    metrics: dict[str, float]
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class Subgroups:
+    """A table for each column that makes groups, and why the other columns make none."""
+
+    tables: dict[str, list[Row]]
+    left_out: dict[str, str]
+
+
+def subgroup_tables(
+    predictions: Predictions,
+    columns: Mapping[str, Sequence[str]],
+    codes: NDArray[np.integer[Any]],
+    *,
+    floor: int = 20,
+    positive: str | None = None,
+) -> Subgroups:
+    """Accuracy, macro-F1 and AUROC in each group of each column, as `classification_metrics` defines them.
+
+    With two classes also `sensitivity` and `specificity` of the positive one. Groups of fewer than `floor` units have
+    counts only. See `groups_of` for what the groups of a column are.
+
+    Args:
+        predictions: of one split.
+        columns: by name, the values in the order of the predictions.
+        codes: int [N], the unit (patient) of each image.
+        floor: the fewest units for which metrics are given.
+        positive: the positive class of two; by default the second.
+    """
+    tables: dict[str, list[Row]] = {}
+    left_out: dict[str, str] = {}
+    for name, values in columns.items():
+        if not len(values) == len(codes) == len(predictions.paths):
+            raise ValueError(f"{name}: {len(values)} values, {len(codes)} codes, {len(predictions.paths)} predictions")
+        found = groups_of(name, values, codes)
+        if isinstance(found, str):
+            left_out[name] = found
+            continue
+        of_row = np.array(found.of_row, dtype=object)
+        tables[name] = [_row(group, predictions, codes, of_row == group, floor, positive) for group in found.order]
+    return Subgroups(tables, left_out)
+
+
+def _row(
+    group: str,
+    predictions: Predictions,
+    codes: NDArray[np.integer[Any]],
+    member: NDArray[np.bool_],
+    floor: int,
+    positive: str | None,
+) -> Row:
+    labels = predictions.labels[member]
+    counts = np.bincount(labels, minlength=len(predictions.classes)).tolist()
+    by_class = dict(zip(predictions.classes, counts, strict=True))
+    units = len(np.unique(codes[member]))
+    enough = units >= floor
+    return Row(
+        group=group,
+        images=len(labels),
+        units=units,
+        class_images=by_class,
+        absent=tuple(name for name, count in by_class.items() if not count),
+        metrics=_metrics(predictions.logits[member], labels, predictions.classes, positive) if enough else {},
+        note=None if enough else f"fewer than {floor} units: counts only",
+    )
+
+
+def _metrics(
+    logits: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]], classes: tuple[str, ...], positive: str | None
+) -> dict[str, float]:
+    from medimg.evaluation.metrics import classification_metrics
+
+    found = classification_metrics(logits, labels, classes, positive)
+    wanted = {name: found[name] for name in _WHOLE}
+    if len(classes) == 2:
+        wanted |= {name: found[f"{name}/{positive or classes[-1]}"] for name in ("sensitivity", "specificity")}
+    return wanted

@@ -1,0 +1,200 @@
+import itertools
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
+
+from medimg.errors import RequestError
+from medimg.evaluation.comparison import compare
+from medimg.evaluation.predictions import Predictions
+
+
+def pair(units, seed=0, gains=(2.0, 1.0), images=2):
+    """Two runs on the same images, whose patients have an effect that both runs share; and the patients."""
+    rng = np.random.default_rng(seed)
+    label = np.arange(units) % 2
+    codes = np.repeat(np.arange(units), images)
+    shared = rng.normal(size=units)[codes] * 0.7
+    paths = tuple(f"{number:04d}.png" for number in range(len(codes)))
+    runs = []
+    for gain in gains:
+        odds = gain * (label[codes] - 0.5) + shared + rng.normal(size=len(codes))
+        logits = np.stack([-odds / 2, odds / 2], axis=1)
+        runs.append(Predictions(paths, tuple(f"p{code}" for code in codes), label[codes], logits, ("n", "p")))
+    return *runs, codes
+
+
+def test_values_agree_with_sklearn():
+    a, b, codes = pair(60)
+    found = compare(a, b, codes, resamples=50)
+    assert found.a == pytest.approx(f1_score(a.labels, a.predicted, average="macro"))
+    assert found.b == pytest.approx(f1_score(b.labels, b.predicted, average="macro"))
+    assert found.difference == pytest.approx(found.a - found.b)
+    assert (found.units, found.images, found.metric) == (60, 120, "f1_macro")
+    auroc = compare(a, b, codes, "auroc", resamples=50)
+    assert auroc.a == pytest.approx(roc_auc_score(a.labels, a.logits[:, 1]))
+
+
+def by_loop(a, b, codes, resamples, score):
+    """The paired bootstrap as one would write it at first, with draws of its own."""
+    rng = np.random.default_rng(99)
+    label = {code: a.labels[codes == code][0] for code in np.unique(codes)}
+    rows = {code: np.flatnonzero(codes == code) for code in label}
+    draws = []
+    for _ in range(resamples):
+        drawn = [
+            rng.choice([c for c in label if label[c] == side], sum(v == side for v in label.values()))
+            for side in (0, 1)
+        ]
+        own = np.concatenate([rows[code] for code in np.concatenate(drawn)])
+        draws.append(score(a, own) - score(b, own))
+    return np.quantile(draws, [0.025, 0.975])
+
+
+@pytest.mark.parametrize("metric", ["f1_macro", "auroc"])
+def test_interval_agrees_with_a_plain_loop(metric):
+    a, b, codes = pair(40, seed=1)
+
+    def score(run, own):
+        if metric == "auroc":
+            return roc_auc_score(run.labels[own], run.logits[own, 1])
+        return f1_score(run.labels[own], run.predicted[own], average="macro")
+
+    expected = by_loop(a, b, codes, 400, score)
+    found = compare(a, b, codes, metric, resamples=3000)
+    width = expected[1] - expected[0]
+    assert found.ci95 == pytest.approx(expected.tolist(), abs=0.12 * width)
+
+
+def test_p_value_agrees_with_all_swaps_there_are():
+    a, b, codes = pair(10, seed=2, gains=(4.0, 0.0))
+    observed = abs(accuracy_score(a.labels, a.predicted) - accuracy_score(b.labels, b.predicted))
+    extreme = 0
+    for swap in itertools.product([False, True], repeat=10):
+        other = np.array(swap)[codes]
+        one, two = np.where(other, b.predicted, a.predicted), np.where(other, a.predicted, b.predicted)
+        extreme += abs(accuracy_score(a.labels, one) - accuracy_score(a.labels, two)) >= observed - 1e-12
+    assert 0.01 < extreme / 1024 < 0.5
+    found = compare(a, b, codes, "accuracy", resamples=20_000)
+    assert found.p_value == pytest.approx(extreme / 1024, abs=0.012)
+
+
+@pytest.mark.parametrize("metric", ["f1_macro", "auroc"])
+def test_runs_that_are_equally_good_are_seldom_called_different(metric):
+    found = [compare(*pair(24, seed=seed, gains=(1.5, 1.5)), metric, resamples=199) for seed in range(200)]
+    p_values = np.array([each.p_value for each in found])
+    assert (p_values <= 0.05).mean() <= 0.09  # 200 trials at 5 %: above this once in about 100 times
+    assert (p_values <= 0.5).mean() > 0.3  # and no test that never rejects
+    covered = [each.ci95[0] <= 0 <= each.ci95[1] for each in found]
+    assert np.mean(covered) > 0.86
+
+
+def test_runs_that_differ_are_told_apart():
+    found = compare(*pair(150, seed=3, gains=(4.0, 0.5)), resamples=499)
+    assert found.ci95[0] > 0
+    assert found.p_value == 1 / 500
+    assert found.caution is None
+
+
+def test_a_run_that_is_only_surer_has_no_other_auroc():
+    a, _, codes = pair(60, seed=4)
+    found = compare(a, replace(a, logits=a.logits * 50 + 3), codes, "auroc", resamples=99)
+    assert found.difference == 0
+    assert found.p_value == 1
+
+
+def test_units_count_and_not_images():
+    a, b, codes = pair(30, seed=5, images=8)
+    by_unit, by_image = (compare(a, b, each, "accuracy", resamples=800) for each in (codes, np.arange(len(codes))))
+    assert np.ptp(by_unit.ci95) > 1.05 * np.ptp(by_image.ci95)
+    assert (by_unit.units, by_image.units) == (30, 240)
+
+
+def test_no_resample_loses_a_rare_class():
+    a, b, codes = pair(60, seed=10)
+    rare = np.where(codes < 2, 1, 0)  # two patients, one of them with an image of the other class
+    rare[0] = 0
+    a, b = (replace(run, labels=rare) for run in (a, b))
+    found = compare(a, b, codes, "sensitivity/p", resamples=500)
+    assert not math.isnan(found.ci95[0])
+    assert "smallest class has 1 units" in found.caution
+
+
+def test_rows_and_classes_in_another_order_are_the_same_run():
+    a, b, codes = pair(40, seed=6)
+    turned = np.random.default_rng(0).permutation(len(b.paths))
+    other = Predictions(
+        paths=tuple(b.paths[row] for row in turned),
+        patient_ids=tuple(b.patient_ids[row] for row in turned),
+        labels=1 - b.labels[turned],
+        logits=b.logits[turned][:, ::-1],
+        classes=("p", "n"),
+    )
+    assert compare(a, other, codes, "f1/p", resamples=99) == compare(a, b, codes, "f1/p", resamples=99)
+
+
+def test_memory_at_a_time_changes_nothing(monkeypatch):
+    a, b, codes = pair(40, seed=7)
+    whole = compare(a, b, codes, resamples=300)
+    monkeypatch.setattr("medimg.evaluation.comparison._AT_ONCE", 1000)
+    parts = compare(a, b, codes, resamples=300)
+    assert parts.ci95 == pytest.approx(whole.ci95, abs=0.03)
+    assert parts.p_value == pytest.approx(whole.p_value, abs=0.1)
+
+
+def test_the_seed_decides():
+    a, b, codes = pair(40, seed=8)
+    first, again, other = (compare(a, b, codes, resamples=99, seed=seed) for seed in (0, 0, 1))
+    assert first == again
+    assert first.ci95 != other.ci95
+
+
+def test_what_cannot_be_relied_on_is_said():
+    a, b, codes = pair(120, seed=9)
+    same = compare(a, a, codes, resamples=50)
+    assert same.ci95 == (0, 0)
+    assert "same in every resample" in same.caution
+    assert same.p_value == 1
+    few = compare(*pair(20, seed=9), resamples=50)
+    assert "smallest class has 10 units" in few.caution
+    one_class = replace(a, labels=np.zeros_like(a.labels)), replace(b, labels=np.zeros_like(b.labels))
+    nothing = compare(*one_class, codes, "auroc", resamples=50)
+    assert math.isnan(nothing.difference)
+    assert math.isnan(nothing.p_value)
+    assert math.isnan(nothing.ci95[0])
+    assert "not defined in 50 of 50" in nothing.caution
+
+
+def without_first(run):
+    return Predictions(run.paths[1:], run.patient_ids[1:], run.labels[1:], run.logits[1:], run.classes)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (without_first, "1 images are in the first run only: '0000.png'"),
+        (lambda b: replace(b, paths=("new.png", *b.paths[1:])), "first run only: '0000.png'"),
+        (lambda b: replace(b, labels=np.array([1, *b.labels[1:]])), "another label in each run: '0000.png'"),
+        (lambda b: replace(b, classes=("n", "q")), "different classes cannot be compared: n, p; and n, q"),
+        (lambda b: replace(b, paths=(b.paths[1], *b.paths[1:])), "second run has several predictions"),
+        (lambda b: replace(b, logits=np.full_like(b.logits, np.nan)), "80 predictions of the second"),
+    ],
+)
+def test_runs_that_cannot_be_compared(change, message):
+    a, b, codes = pair(40)
+    with pytest.raises(RequestError, match=message):
+        compare(a, change(b), codes)
+
+
+def test_images_of_the_second_run_only():
+    a, b, codes = pair(40)
+    with pytest.raises(RequestError, match="1 images are in the second run only: '0000"):
+        compare(without_first(a), b, codes[1:])
+
+
+def test_no_images():
+    nothing = Predictions((), (), np.empty(0, int), np.empty((0, 2)), ("n", "p"))
+    with pytest.raises(RequestError, match="no images"):
+        compare(nothing, nothing, np.empty(0, int))
