@@ -96,7 +96,7 @@ def is_done(config: TrainConfig, folder: RunFolder) -> bool:
     if not folder.has_begun():
         return False
     recorded = check(folder.read_config() | {"allow": None}, config.allow)
-    found = differences(as_dict(recorded), as_dict(config), ("allow", "paths", "sweep", "trainer.max_epochs"))
+    found = differences(as_dict(recorded), as_dict(config), ("allow", "evaluation", "paths", "sweep", "trainer.max_epochs"))
     if found:
         shown = "\n".join(f"  {key}: {was} there, {now} now" for key, (was, now) in found.items())
         raise RequestError(
