@@ -17,8 +17,8 @@ _WHOLE = ("accuracy", "f1_macro", "auroc")
 class Row:
     """One group. A unit, such as a patient, counts in each group that one of its images is in.
 
-    `class_images` counts images by class; `absent` names the classes without any. `metrics` is empty where the group has
-    too few units; `note` says so, or what absent classes do to macro-F1.
+    `class_images` counts images by class; `absent` names the classes without any. `metrics` is empty where the group
+    has too few units; `note` says so, or what absent classes do to macro-F1.
     """
 
     group: str
