@@ -17,8 +17,8 @@ _WHOLE = ("accuracy", "f1_macro", "auroc")
 class Row:
     """One group. A unit, such as a patient, counts in each group that one of its images is in.
 
-    `class_images` counts images by class; `absent` names the classes without any, which macro averages leave out.
-    `metrics` is empty where the group has too few units, and `note` says so.
+    `class_images` counts images by class; `absent` names the classes without any. `metrics` is empty where the group
+    has too few units; `note` says so, or what absent classes do to macro-F1.
     """
 
     group: str
@@ -84,16 +84,23 @@ def _row(
     counts = np.bincount(labels, minlength=len(predictions.classes)).tolist()
     by_class = dict(zip(predictions.classes, counts, strict=True))
     units = len(np.unique(codes[member]))
+    absent = tuple(name for name, count in by_class.items() if not count)
     enough = units >= floor
     return Row(
         group=group,
         images=len(labels),
         units=units,
         class_images=by_class,
-        absent=tuple(name for name, count in by_class.items() if not count),
+        absent=absent,
         metrics=_metrics(predictions.logits[member], labels, predictions.classes, positive) if enough else {},
-        note=None if enough else f"fewer than {floor} units: counts only",
+        note=_note(absent) if enough else f"fewer than {floor} units: counts only",
     )
+
+
+def _note(absent: tuple[str, ...]) -> str | None:
+    if not absent:
+        return None
+    return f"no images of {', '.join(absent)}: 0 in macro-F1 where predicted, else left out of it"
 
 
 def _metrics(

@@ -98,11 +98,12 @@ def test_runs_that_differ_are_told_apart():
     assert found.caution is None
 
 
-def test_a_run_that_is_only_surer_has_no_other_auroc():
-    a, _, codes = pair(60, seed=4)
-    found = compare(a, replace(a, logits=a.logits * 50 + 3), codes, "auroc", resamples=99)
-    assert found.difference == 0
-    assert found.p_value == 1
+def test_a_run_that_is_surer_or_leans_to_one_side_is_no_other_one_to_the_auroc():
+    a, b, codes = pair(60, seed=4)
+    leaning = replace(b, logits=b.logits * 50 + [0, 200])
+    assert compare(a, leaning, codes, "auroc", resamples=99) == compare(a, b, codes, "auroc", resamples=99)
+    nothing = compare(a, replace(a, logits=a.logits * 50 + [0, 200]), codes, "auroc", resamples=99)
+    assert (nothing.difference, nothing.p_value) == (0, 1)
 
 
 def test_units_count_and_not_images():

@@ -60,6 +60,7 @@ def test_sure_models_keep_their_order_and_stay_finite(how, k):
     found = by_patient(images, how).predictions
     assert np.isfinite(found.logits).all()
     assert len(np.unique(found.logits[:, 0])) > len(found.paths) / 2  # probabilities alone would be 0 and 1
+    assert np.exp(found.logits).sum(axis=1) == pytest.approx(1)
     metrics = classification_metrics(found.logits, found.labels, found.classes)
     assert 0 < metrics["auroc"] <= 1
 

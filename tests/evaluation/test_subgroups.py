@@ -44,9 +44,10 @@ def test_the_positive_class_can_be_the_first():
 
 def test_groups_of_few_units_have_counts_only():
     images = draw(100, 3)
-    codes = np.where(np.arange(100) < 50, np.arange(100), 50 + np.arange(100) % 19)  # many images of 19 patients
+    # 20 patients, then many images of 19
+    codes = np.where(np.arange(100) < 50, np.arange(100) % 20, 50 + np.arange(100) % 19)
     rows = subgroup_tables(images, {"source": ["A"] * 50 + ["B"] * 50}, codes).tables["source"]
-    assert [(row.images, row.units) for row in rows] == [(50, 50), (50, 19)]
+    assert [(row.images, row.units) for row in rows] == [(50, 20), (50, 19)]
     assert set(rows[0].metrics) == {"accuracy", "f1_macro", "auroc"}
     assert rows[0].note is None
     assert rows[1].metrics == {}
@@ -60,6 +61,12 @@ def test_absent_classes_are_named():
     rows = subgroup_tables(images, {"source": source}, np.arange(60), floor=1).tables["source"]
     assert rows[0].absent == ("c0", "c1")
     assert rows[1].absent == ("c2",)
+    assert rows[0].note == "no images of c0, c1: 0 in macro-F1 where predicted, else left out of it"
+    own = images.labels == 2
+    assert set(images.predicted[own]) == {0, 1, 2}
+    expected = reference.f1_score(images.labels[own], images.predicted[own], average="macro", zero_division=0)
+    assert rows[0].metrics["f1_macro"] == pytest.approx(expected, abs=1e-6)
+    assert np.isnan(rows[0].metrics["auroc"])
 
 
 def test_columns_that_make_no_groups_are_left_out_with_the_reason():
