@@ -36,6 +36,7 @@ def ask(
 # what is given, and what the answer has to name: the key, what was found, what is allowed, the nearest
 WRONG = [
     (["optimizer.lrr=1"], ["'optimizer.lrr'", "Did you mean 'optimizer.lr'", "weight_decay"]),
+    (["dta.root=/scans (old)/a=b"], ["'dta.root'", "Did you mean 'data.root'"]),
     (["modle=resnet18"], ["'modle'", "'model'"]),
     (["+model.widhts=[1]"], ["'model.widhts'", "'widths'", "kernel_size"]),
     (["scheduler.gamma=0.5"], ["'scheduler.gamma'", "choices of scheduler", "step"]),

@@ -12,6 +12,7 @@ SEVERITIES: tuple[Severity, ...] = ("severe", "warning", "note")
 # Every kind, in the order in which reports show them where severities are equal, with its heading.
 KINDS = {
     "unreadable": "Files that cannot be read",
+    "needs_setting": "Images that need another setting, or a package",
     "several_frames": "Files of several frames",
     "unlabelled": "Images whose class is unknown",
     "class_mismatch": "Class names that do not fit together",
@@ -34,6 +35,7 @@ KINDS = {
 # Note: good to know. Where a rule needs to know more than the kind, it says so here and the check decides.
 RULES = {
     "unreadable": "severe: the image is lost, and training stops at it",
+    "needs_setting": "severe: training refuses them; one finding for each cause",
     "several_frames": "severe: training refuses them without data.multiframe=expand",
     "unlabelled": "severe: training refuses the folder",
     "class_mismatch": "severe: training refuses the classes, or would learn two names for one",

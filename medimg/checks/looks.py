@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from medimg.config.windows import parse_windows
 from medimg.data.manifest import Manifest, Record
+from medimg.data.readers.refusals import SettingError
 from medimg.errors import RequestError
 
 if TYPE_CHECKING:
@@ -37,8 +38,11 @@ class Look:
     white: float
 
 
-def look_at(manifest: Manifest, *, workers: int = 0, progress: bool = False) -> list[Look | str]:
-    """What each image looks like, or why it cannot be read.
+Seen = Look | str | SettingError  # what an image looks like, or why it cannot be read
+
+
+def look_at(manifest: Manifest, *, workers: int = 0, progress: bool = False) -> list[Seen]:
+    """What each image looks like, or why it cannot be read: the reason in words, or the setting that it needs.
 
     Args:
         manifest: the images.
@@ -47,7 +51,7 @@ def look_at(manifest: Manifest, *, workers: int = 0, progress: bool = False) -> 
     """
     count = workers or len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1))
 
-    def one(record: Record) -> Look | str:
+    def one(record: Record) -> Seen:
         return _look(manifest, record)
 
     with ThreadPoolExecutor(count) as pool:
@@ -62,7 +66,7 @@ def _shown(results: Iterable[Any], total: int, progress: bool) -> Iterator[Any]:
     )
 
 
-def _look(manifest: Manifest, record: Record) -> Look | str:
+def _look(manifest: Manifest, record: Record) -> Seen:
     import numpy as np
     from PIL import Image
 
@@ -70,6 +74,8 @@ def _look(manifest: Manifest, record: Record) -> Look | str:
     try:
         several = len(parse_windows(manifest.window)) > 1
         pixels = manifest.read(record, 3 if several else 1)[0].numpy()
+    except SettingError as error:
+        return error
     except RequestError as error:
         return _reason(str(error), str(file))
     except MemoryError:

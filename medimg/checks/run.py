@@ -8,11 +8,13 @@ from medimg.checks.classes import missing_and_small
 from medimg.checks.copies import copies, same_bytes
 from medimg.checks.files import Header, by_class, properties, read_header, unreadable, wrong_formats
 from medimg.checks.findings import Finding, Report, from_problem, ordered
-from medimg.checks.looks import Look, look_at
+from medimg.checks.looks import Seen, look_at
 from medimg.checks.patients import check_patients
 from medimg.checks.shortcuts import Shortcuts, border_features, file_features, groups_of
+from medimg.data.frames import unfit
 from medimg.data.manifest import Manifest
 from medimg.data.problems import Problem
+from medimg.data.readers.refusals import SettingError
 from medimg.data.similarity import Pair, clusters, find_copies, find_neighbours
 
 BORDER = "the border of the images (an eighth on each side, the middle masked)"
@@ -40,6 +42,7 @@ def run_checks(
     headers = _headers(manifest, range(len(manifest.records)))
     looks = look_at(manifest, workers=workers, progress=progress)
     pairs = find_copies(manifest, workers=workers, cache=cache)
+    problems = [*problems, *_unfit(manifest, looks, problems)]
     findings = [from_problem(problem, str(manifest.root)) for problem in problems]
     findings += [*missing_and_small(manifest), *check_patients(manifest), *copies(manifest, pairs)]
     # the pixels decide: a header that cannot be read here is nobody's problem by itself
@@ -62,7 +65,7 @@ def _report(
     manifest: Manifest,
     findings: list[Finding],
     headers: Sequence[Header | str | None],
-    looks: Sequence[Look | str] | None,
+    looks: Sequence[Seen] | None,
     alike: Sequence[Pair],
 ) -> Report:
     known = [header if isinstance(header, Header) else None for header in headers]
@@ -109,6 +112,13 @@ def _headers(manifest: Manifest, places: range) -> list[Header | str | None]:
             known[file] = read_header(file)
         found[place] = known[file]
     return found
+
+
+def _unfit(manifest: Manifest, looks: Sequence[Seen], problems: Sequence[Problem]) -> list[Problem]:
+    """Images that need another setting and were not told when they were listed."""
+    told = {file for problem in problems if problem.kind == "needs_setting" for file in problem.files}
+    pairs = zip(manifest.records, looks, strict=True)
+    return unfit((one.path, look) for one, look in pairs if isinstance(look, SettingError) and one.path not in told)
 
 
 def _broken(manifest: Manifest, reasons: Sequence[str | None]) -> list[Finding]:

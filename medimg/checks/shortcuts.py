@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 from medimg.checks.association import Strength, Units, association, levels
 from medimg.checks.files import Header
 from medimg.checks.findings import Comparison, Finding
-from medimg.checks.looks import FRAME, GRID, Look
+from medimg.checks.looks import FRAME, GRID, Look, Seen
 from medimg.checks.probe import probe
 from medimg.data.manifest import Manifest
 from medimg.data.similarity import Pair, clusters
@@ -105,7 +105,7 @@ def groups_of(manifest: Manifest, pairs: Sequence[Pair]) -> tuple[list[int], str
     return group, f"patients or {lookalikes}" if any(known) else lookalikes
 
 
-def file_features(headers: Sequence[Header | None], looks: Sequence[Look | str]) -> "dict[int, Sequence[float]]":
+def file_features(headers: Sequence[Header | None], looks: Sequence[Seen]) -> "dict[int, Sequence[float]]":
     """What is no content of an image: format, mode, depth, size, aspect, length of the file, brightness, contrast.
 
     Numbers are in quantile bins, so that a linear probe sees a class of mid-sized images too.
@@ -140,7 +140,7 @@ def file_features(headers: Sequence[Header | None], looks: Sequence[Look | str])
     return dict(zip(places, np.hstack(parts), strict=True))
 
 
-def border_features(looks: Sequence[Look | str]) -> "dict[int, NDArray[np.float32]]":
+def border_features(looks: Sequence[Seen]) -> "dict[int, NDArray[np.float32]]":
     """The outer eighth on each side, the middle masked: mean and spread of each cell, as principal components."""
     import numpy as np
     from sklearn.decomposition import PCA

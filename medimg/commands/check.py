@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from medimg.commands.options import overrides_only
+from medimg.config.data import DataConfig
 from medimg.config.training import TrainConfig
-from medimg.errors import RequestError
+from medimg.errors import RequestError, suggestion
 
 USAGE = """medimg check: inspects a data set before training, and trains nothing.
 
@@ -28,6 +29,11 @@ What it finds are severe findings, warnings and notes. It goes on past what medi
 
 Exit code: 1 where something severe is found, 0 otherwise, 2 where the request is wrong.
 """
+
+_SYNTHETIC = (
+    "These are synthetic images (data={name}). For your own: medimg check data=image_folder data.root=DIR (class "
+    "folders), or data=manifest data.root=FILE.csv (a list of images)."
+)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -57,7 +63,7 @@ def _config(overrides: Sequence[str]) -> TrainConfig:
     for override in parse(overrides):
         key = override.key_or_group
         if key != "data" and not key.startswith(("data.", "paths.")):
-            raise RequestError(f"check has no key {key!r}\n  keys: data, data.*, paths.runs, paths.cache")
+            raise RequestError(_unknown_key(key))
         if override.is_sweep_override():
             raise RequestError(f"{override.input_line}: check takes one value\n  a value with commas is quoted twice")
     with hydra_session("check"):
@@ -69,6 +75,11 @@ def _config(overrides: Sequence[str]) -> TrainConfig:
         )
     check_files(config)
     return config
+
+
+def _unknown_key(key: str) -> str:
+    keys = ["data", *(f"data.{name}" for name in DataConfig.__struct_fields__), "paths.runs", "paths.cache"]
+    return f"check has no key {key!r}. {suggestion(key, keys)}\n  keys: data, data.*, paths.runs, paths.cache"
 
 
 def _check(config: TrainConfig) -> int:
@@ -93,6 +104,8 @@ def _check(config: TrainConfig) -> int:
     page = render(report, manifest, title=source, when=str(about["checked"])[:16].replace("T", " ") + " UTC")
     write_text(folder / "check.html", page)
     print(told(report))
+    if manifest.synthetic:
+        print(f"\n{_SYNTHETIC.format(name=config.data.name)}")
     print(f"\nWritten: {folder / 'check.json'}, {folder / 'check.html'}")
     return 1 if report.severe else 0
 

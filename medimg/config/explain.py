@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from medimg.config.kinds import fields, find
 from medimg.errors import RequestError, nearest, suggestion
 
 # launchers of the Hydra ecosystem, and our extra that brings each
@@ -61,6 +62,12 @@ def _choices(group: str) -> list[str]:
 
 
 def _syntax(error: OverrideParseException) -> str:
+    key = error.override.partition("=")[0].lstrip("+~")
+    # the values of keys that take text are quoted for the user, so a key that is misspelt may be all that is wrong
+    if "." in key and not key.startswith("hydra.") and not find(key):
+        hint = suggestion(key, dict.fromkeys(field.key for field in fields()))
+        if hint:
+            return f"there is no key {key!r}. {hint}"
     return (
         f"{error.override}: cannot be read as key=value\n"
         f"  {str(error).splitlines()[0]}\n"

@@ -18,11 +18,12 @@ def changes(file: Path, manifest: Manifest) -> str:
         "new": [path for path in now if path not in before],
         "gone": [path for path in before if path not in now],
         "of another class": [path for path in both if now[path].label != before[path].label],
-        "of another split or patient": [path for path in both if _place(now[path]) != _place(before[path])],
+        "of another frame of their file": [path for path in both if now[path].frame != before[path].frame],
+        "of another split, patient or group": [path for path in both if _place(now[path]) != _place(before[path])],
     }
     said = [f"{len(paths)} {what} ({examples(paths)})" for what, paths in found.items() if paths]
     return "; ".join(said) or "the same names, with other content"
 
 
-def _place(record: Record) -> tuple[str | None, str | None]:
-    return record.split, record.patient_id
+def _place(record: Record) -> tuple[str | None, ...]:
+    return record.split, record.patient_id, record.group

@@ -1,10 +1,13 @@
 """Class names: those of the data, brought to the expected spelling and checked."""
 
+import json
 import logging
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from shlex import quote
 
 from medimg.data.manifest import Manifest, Record, examples
 from medimg.data.problems import refuse
@@ -92,7 +95,7 @@ def _names_from_expected(records: tuple[Record, ...], expected: tuple[str, ...])
     if missing:
         present = [name for name in expected if name not in missing] or labels
         what = f"The data has no images of the expected class {examples(missing)}. It has: {', '.join(present)}."
-        cure = f"Add the images, or give the classes that there are: data.classes=[{','.join(present)}]"
+        cure = f"Add the images, or give the classes that there are: {_classes_override(present)}"
         refuse("missing_class", what, cure)
     names = {label: by_key.get(class_key(label), label) for label in labels}
     for label, name in names.items():
@@ -105,13 +108,7 @@ def _names_from_data(records: tuple[Record, ...]) -> tuple[tuple[str, ...], dict
     """The classes of the training images, and class by label."""
     training = {record.label for record in records if record.split in {None, "train"}}
     reference = training or {record.label for record in records}  # no training images: an error of the splits
-    by_key: dict[str, str] = {}
-    for name in sorted(reference):
-        twin = by_key.setdefault(class_key(name), name)
-        if twin != name:
-            cure = f"If they are one, give {_alias_override(name, twin)}; if not, rename one of them."
-            what = f"Two classes read alike: {twin!r} and {name!r}."
-            refuse("class_mismatch", what, cure, _paths(records, name))
+    by_key = _one_spelling_each([record for record in records if record.label in reference])
     names: dict[str, str] = {}
     for record in records:
         known = by_key.get(class_key(record.label))
@@ -120,10 +117,26 @@ def _names_from_data(records: tuple[Record, ...]) -> tuple[tuple[str, ...], dict
                 what = f"Class {record.label!r} has images in {record.split} ({record.path!r}) and none in train."
                 cure = _class_cure(record.label, tuple(sorted(reference)), [])
                 refuse("class_mismatch", what, cure, _paths(records, record.label))
-        elif known != record.label and record.label not in names:
+        elif record.label not in reference and record.label not in names:
             log.info("Label %r is read as class %r, as train spells it.", record.label, known)
         names[record.label] = known or record.label
     return tuple(sorted(by_key.values())), names
+
+
+def _one_spelling_each(records: list[Record]) -> dict[str, str]:
+    """Class by key: the spelling that most images have; that there are others is refused, with the images of those."""
+    counts = Counter(record.label for record in records)
+    spellings: dict[str, list[str]] = {}
+    for name in sorted(counts, key=lambda name: (-counts[name], name)):
+        spellings.setdefault(class_key(name), []).append(name)
+    for most, *others in spellings.values():
+        if others:
+            each = ", ".join(f"{name!r} (images: {counts[name]})" for name in [most, *others])
+            aliases = _alias_override(dict.fromkeys(others, most))
+            files = [record.path for record in records if record.label in others]
+            cure = f"If they are one, give {aliases}; if not, rename one of them."
+            refuse("class_mismatch", f"Classes that read alike: {each}.", cure, files)
+    return {key: names[0] for key, names in spellings.items()}
 
 
 def _paths(records: tuple[Record, ...], label: str) -> list[str]:
@@ -133,7 +146,7 @@ def _paths(records: tuple[Record, ...], label: str) -> list[str]:
 def _unknown_class_cure(label: str, expected: tuple[str, ...], missing: list[str]) -> str:
     return (
         f"{_class_cure(label, expected, missing)} "
-        f"If it is a class of its own, give all classes: data.classes=[{','.join([*expected, label])}]"
+        f"If it is a class of its own, give all classes: {_classes_override([*expected, label])}"
     )
 
 
@@ -141,14 +154,26 @@ def _class_cure(label: str, classes: tuple[str, ...], missing: list[str]) -> str
     """What to do about a label that is no class: the nearest class, or the only one that still lacks a folder."""
     near = nearest(label, classes, n=1) or (missing if len(missing) == 1 else [])
     question = f"Did you mean {near[0]!r}? If so, give" if near else "If it is another name of one of them, give"
-    return f"{question} {_alias_override(label, near[0] if near else 'CLASS')}."
+    return f"{question} {_alias_override({label: near[0] if near else 'CLASS'})}."
 
 
-def _alias_override(label: str, name: str) -> str:
-    """The override as Hydra's grammar and a shell take it."""
-    folder, target = (re.sub(r"([\\()\[\]{}:=,])", r"\\\1", text) for text in (label, name))
-    override = f"data.class_aliases={{{folder}:{target}}}"
-    return override if re.fullmatch(r"[\w.={}:-]+", override) else f"'{override}'"
+def _alias_override(names: Mapping[str, str]) -> str:
+    """The override as Hydra's grammar and a shell take it; that grammar has no quotes in the keys of a dict."""
+    if any({"'", '"'} & set(label) for label in names):
+        return "the folder a name without quotes, which data.class_aliases cannot take"
+    pairs = (f"{_escaped(label)}:{_escaped(name)}" for label, name in names.items())
+    return quote(f"data.class_aliases={{{','.join(pairs)}}}")
+
+
+def _classes_override(names: Iterable[str]) -> str:
+    return quote(f"data.classes=[{','.join(map(_escaped, names))}]")
+
+
+def _escaped(text: str) -> str:
+    """A name as Hydra's grammar takes it within a list or a dict."""
+    if {"'", '"'} & set(text):
+        return json.dumps(text, ensure_ascii=False)
+    return re.sub(r"([\\()\[\]{}:=,])", r"\\\1", text)
 
 
 def _positive(classes: tuple[str, ...], positive: str | None) -> str | None:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ class ImageDataModule(L.LightningDataModule):
         preprocessing: size and channels; None: those of the model that is trained, asked when training starts.
         seed: the training seed.
         cache: where phantoms are drawn; None: MEDIMG_CACHE, or ~/.cache/medimg.
-        manifest: the images, where they have been loaded already.
+        manifest: the images, where they have been loaded already; without a CT window of its own it takes the config's.
         same_batches: for debugging: every epoch has the order of the first.
 
     Raises:
@@ -71,6 +72,8 @@ class ImageDataModule(L.LightningDataModule):
         self.preprocessing = preprocessing
         self.seed = seed
         self.manifest = manifest or load_manifest(config, cache or default_cache())
+        if self.manifest.window is None:
+            self.manifest = replace(self.manifest, window=config.window)
         self.same_batches = same_batches
         self._start = (0, 0)
         self.predict_splits: Sequence[Split] = ("val",)
@@ -141,7 +144,7 @@ class ImageDataModule(L.LightningDataModule):
             )
         if not self.manifest.of(split):
             raise RequestError(f"the data has no {split} split; it has {', '.join(self.manifest.counts())}")
-        return ImageDataset(self.manifest, split, self.preprocessing, self.config.window)
+        return ImageDataset(self.manifest, split, self.preprocessing)
 
     def _evaluation_loader(self, split: Split) -> DataLoader[Batch]:
         dataset = self._dataset(split)

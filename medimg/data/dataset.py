@@ -7,20 +7,24 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from medimg.config.windows import WindowValue
 from medimg.data.manifest import Manifest, Split
 from medimg.data.preprocessing import Preprocessing
-from medimg.data.readers import check_channels, read_image
+from medimg.data.readers import check_channels
+from medimg.data.readers.refusals import SettingError
 from medimg.errors import RequestError
 
 _SHOWN = 3
 
 
 class Unreadable(NamedTuple):
-    """An image that could not be read: its path as in the manifest, and the message for the user."""
+    """An image that could not be read: its path as in the manifest, and the message for the user.
+
+    `skippable`: whether `data.on_error=skip` would have left it out.
+    """
 
     path: str
     message: str
+    skippable: bool = True
 
 
 # One image: [C, H, W] as the reader gives it, resized; its class; its position in the manifest.
@@ -47,13 +51,10 @@ class ImageDataset(Dataset[Item | Unreadable]):
     its type and with the worker's traceback in its text. `raise_unreadable` raises it where that can be helped.
     """
 
-    def __init__(
-        self, manifest: Manifest, split: Split, preprocessing: Preprocessing, window: WindowValue | None = None
-    ) -> None:
-        check_channels(window, preprocessing.channels)
+    def __init__(self, manifest: Manifest, split: Split, preprocessing: Preprocessing) -> None:
+        check_channels(manifest.window, preprocessing.channels)
         self.manifest = manifest
         self.preprocessing = preprocessing
-        self.window = window
         self.indices = [index for index, record in enumerate(manifest.records) if record.split == split]
         position = {name: number for number, name in enumerate(manifest.classes)}
         self.labels = [position[manifest.records[index].label] for index in self.indices]
@@ -65,10 +66,9 @@ class ImageDataset(Dataset[Item | Unreadable]):
         index = self.indices[number]
         record = self.manifest.records[index]
         try:
-            file = self.manifest.file(record)
-            image = read_image(file, self.preprocessing.channels, frame=record.frame, window=self.window)
+            image = self.manifest.read(record, self.preprocessing.channels)
         except RequestError as error:
-            return Unreadable(record.path, str(error))
+            return Unreadable(record.path, str(error), skippable=not isinstance(error, SettingError))
         return self.preprocessing.prepare(image), self.labels[number], index
 
 
@@ -95,4 +95,8 @@ def raise_unreadable(batch: Batch) -> None:
     more = len(batch.unreadable) - _SHOWN
     if more > 0:
         messages.append(f"... and {more} more in the same batch.")
+    if any(item.skippable for item in batch.unreadable):
+        messages.append(
+            "  data.on_error=skip reads all images before training and leaves out those that cannot be read."
+        )
     raise RequestError("\n".join(messages))

@@ -19,7 +19,8 @@ from medimg.data.manifest import Manifest
 from medimg.data.problems import gathered
 from medimg.data.readable import without_unreadable
 from medimg.data.sources import read_manifest_source, scan_folder
-from medimg.data.splits import assign_splits, check_classes, with_patients
+from medimg.data.splits import assign_splits, with_patients
+from medimg.data.units import unit_of
 from medimg.errors import RequestError
 
 log = logging.getLogger(__name__)
@@ -28,10 +29,12 @@ log = logging.getLogger(__name__)
 def load_manifest(config: DataConfig, cache: Path) -> Manifest:
     """The data set that the config asks for, with classes, patients and splits.
 
-    Phantoms are drawn below `cache` where they are not there yet. Raises RequestError for whatever is wrong with
-    the source.
+    Images that `on_error=skip` leaves out are left out before patients, groups and splits are looked at, so that they
+    have no influence on these. Phantoms are drawn below `cache` where they are not there yet. Raises RequestError for
+    whatever is wrong with the source.
     """
-    manifest = _listed(config, cache)
+    manifest = _named(config, cache) if config.on_error == "raise" else _readable(config, cache)
+    manifest = _with_patients(manifest, config)
     if config.group_by is not None:
         manifest = with_groups(
             manifest,
@@ -48,31 +51,37 @@ def load_manifest(config: DataConfig, cache: Path) -> Manifest:
         fold=config.fold,
         allow_patient_overlap=config.allow_patient_overlap,
     )
-    if config.on_error == "skip":
-        manifest = without_unreadable(manifest, cache)
-        check_classes(manifest)
     _log_summary(manifest)
     return manifest
 
 
-def _listed(config: DataConfig, cache: Path) -> Manifest:
-    """The images; with `on_error=skip`, those whose files are there and look like what they are said to be."""
-    if config.on_error == "raise":
-        return list_images(config, cache)
+def list_images(config: DataConfig, cache: Path) -> Manifest:
+    """The same with the source's own splits only, none cut, and with unreadable images.
+
+    Within `problems.gathered` it goes on past bad data.
+    """
+    return _with_patients(_named(config, cache), config)
+
+
+def _named(config: DataConfig, cache: Path) -> Manifest:
+    """The images with their classes, as far as they can be told without decoding."""
+    manifest = replace(_source(config, cache), window=config.window)
+    manifest = expand_files(manifest, config.multiframe)
+    return resolve_classes(manifest, config.classes, config.class_aliases, config.positive_class)
+
+
+def _readable(config: DataConfig, cache: Path) -> Manifest:
+    """The same without those that cannot be read; whatever else is wrong is refused."""
     with gathered() as problems:
-        manifest = list_images(config, cache)
+        manifest = _named(config, cache)
     for problem in problems:
         if problem.kind != "unreadable":
             problem.tell()
-    return replace(manifest, skipped={path: p.message for p in problems if p.kind == "unreadable" for path in p.files})
+    skipped = {path: p.message for p in problems if p.kind == "unreadable" for path in p.files}
+    return without_unreadable(replace(manifest, skipped=skipped), cache)
 
 
-def list_images(config: DataConfig, cache: Path) -> Manifest:
-    """The same with the source's own splits only, none cut. Within `problems.gathered` it goes on past bad data."""
-    manifest = expand_files(_source(config, cache), config.multiframe, config.window)
-    manifest = resolve_classes(
-        replace(manifest, window=config.window), config.classes, config.class_aliases, config.positive_class
-    )
+def _with_patients(manifest: Manifest, config: DataConfig) -> Manifest:
     return manifest if config.patient_regex is None else with_patients(manifest, config.patient_regex)
 
 
@@ -114,7 +123,7 @@ def _log_summary(manifest: Manifest) -> None:
         parts.append(f"{split} {sum(by_class.values())} ({each})")
     positive = f"; positive class {manifest.positive_class}" if manifest.positive_class else ""
     log.info("%d images, split by %s: %s%s", len(manifest.records), manifest.split_unit, "; ".join(parts), positive)
-    if manifest.split_unit == "image":
+    if manifest.split_unit == "image" and any(kind == "image" for kind, _ in map(unit_of, manifest.records)):
         log.warning(
             "The split is by image: neighbouring images of one patient may stand on both sides, "
             "and scores be too good. Where patients are known, give a patient_id column or data.patient_regex; "

@@ -106,13 +106,14 @@ class Manifest:
     def fingerprint(self) -> str:
         """SHA-256, as hex, over path, label, split, patient, file size and some bytes of every image.
 
+        Its frame and its group come in where it has them.
         It does not depend on the root folder, the machine or the order of the source.
         Raises RequestError where an image has vanished.
         """
         return self._fingerprints[0]
 
     def images_fingerprint(self) -> str:
-        """The same without the split: folds and other splits of the same images share it."""
+        """The same without split and group: folds and other splits of the same images share it."""
         return self._fingerprints[1]
 
     @cached_property
@@ -125,8 +126,11 @@ class Manifest:
             if name != last:  # the slices of a volume stand together
                 size, sample = _size_and_sample(self.file(record))
                 last = name
-            for digest, split in ((with_split, [record.split]), (without, [])):
-                line = json.dumps([record.path, record.label, *split, record.patient_id, size])
+            # named, and only where they are there: the prints of other data stay what they were
+            frame = [] if record.frame is None else [["frame", record.frame]]
+            group = [] if record.group is None else [["group", record.group]]
+            for digest, split, more in ((with_split, [record.split], [*frame, *group]), (without, [], frame)):
+                line = json.dumps([record.path, record.label, *split, record.patient_id, size, *more])
                 digest.update(line.encode() + b"\n" + sample)
         return with_split.hexdigest(), without.hexdigest()
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from medimg.data.manifest import Manifest, Record, examples
-from medimg.data.readers.refusals import MissingExtraError
+from medimg.data.readers.refusals import SettingError
 from medimg.errors import RequestError
 from medimg.files import write_json
 
@@ -19,11 +19,10 @@ log = logging.getLogger(__name__)
 def without_unreadable(manifest: Manifest, cache: Path) -> Manifest:
     """The manifest of the images that can be read whole; the others are in its `skipped`, with the reason.
 
-    Every image is decoded once; that it can be read is kept in the cache for as long as its file stays the same. The
-    split of the images that are left is what it was.
+    Every image is decoded once; that it can be read is kept in the cache for as long as its file stays the same.
 
     Raises:
-        RequestError: no image can be read, or packages are missing that would read it.
+        RequestError: no image can be read, or what is missing is a setting or a package.
     """
     bad = _unreadable(manifest, cache)
     if not bad and not manifest.skipped:
@@ -32,7 +31,8 @@ def without_unreadable(manifest: Manifest, cache: Path) -> Manifest:
     if not kept:
         raise RequestError(f"none of the {len(manifest.records)} images can be read: {next(iter(bad.values()))}")
     skipped = {**manifest.skipped, **bad}
-    log.warning("data.on_error=skip: %d images are left out: %s", len(skipped), examples(sorted(skipped)))
+    what = "1 image is" if len(skipped) == 1 else f"{len(skipped)} images are"
+    log.warning("data.on_error=skip: %s left out: %s", what, examples(sorted(skipped)))
     return replace(manifest, records=kept, skipped=skipped)
 
 
@@ -40,31 +40,43 @@ def _unreadable(manifest: Manifest, cache: Path) -> dict[str, str]:
     """Paths and reasons. Bad images are looked at anew each time: what was wrong may have been this machine."""
     file = cache / "readable" / f"{hashlib.sha256(str(manifest.root).encode()).hexdigest()[:16]}.json"
     known = _load(file)
-    states = [_state(manifest, record) for record in manifest.records]
-    new = [r for r, state in zip(manifest.records, states, strict=True) if known.get(r.path) != state or state is None]
+    states = _states(manifest)
+    new = [r for r in manifest.records if states[r.path] is None or known.get(r.path) != states[r.path]]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     with ThreadPoolExecutor(cores) as pool:  # decoders release Python's lock
         reasons = list(pool.map(lambda record: _problem(manifest, record), new))
     bad = {record.path: reason for record, reason in zip(new, reasons, strict=True) if reason is not None}
     if new:
-        good = {r.path: state for r, state in zip(manifest.records, states, strict=True) if r.path not in bad}
-        write_json(file, good)
+        write_json(file, {path: state for path, state in states.items() if path not in bad})
     return bad
 
 
-def _state(manifest: Manifest, record: Record) -> str | None:
-    """What tells one state of an image from another, and one way to read it; None where it is not there."""
+def _states(manifest: Manifest) -> dict[str, str | None]:
+    """By path, what tells one state of an image from another, and one way to read it; None where it cannot be opened.
+
+    Files are opened, not only asked for: one that has lost its permissions is otherwise what it was.
+    """
+    names = [record.file or record.path for record in manifest.records]
+    found = {name: _state(manifest.root / name) for name in set(names)}  # the slices of a volume share a file
+    return {
+        record.path: None if found[name] is None else f"{record.frame} {manifest.window} {found[name]}"
+        for record, name in zip(manifest.records, names, strict=True)
+    }
+
+
+def _state(file: Path) -> str | None:
     try:
-        status = manifest.file(record).stat()
+        with file.open("rb") as stream:
+            status = os.fstat(stream.fileno())
     except OSError:
         return None
-    return f"{record.frame} {manifest.window} {status.st_size} {status.st_mtime_ns}"
+    return f"{status.st_size} {status.st_mtime_ns}"
 
 
 def _problem(manifest: Manifest, record: Record) -> str | None:
     try:
         manifest.read(record, 3)
-    except MissingExtraError:
+    except SettingError:
         raise
     except RequestError as error:
         return str(error)

@@ -28,16 +28,16 @@ def split_unit(records: Sequence[Record], allow_patient_overlap: bool) -> SplitU
         raise RequestError(_overlap(patients))
     if patients:
         log.warning(
-            "data.allow_patient_overlap: %d patients stand in more than one of the source's splits: %s. Scores will be "
+            "data.allow_patient_overlap: %s in more than one of the source's splits: %s. Scores will be "
             "too good, and the split counts as one by image.",
-            len(patients),
+            _stand(len(patients), "patient"),
             examples(patients),
         )
     if len(torn) > len(patients):
         log.warning(
-            "%d groups of similar images stand in more than one of the source's splits: %s. Scores may be too good, "
+            "%s in more than one of the source's splits: %s. Scores may be too good, "
             "and the split counts as one by image. Look at them with medimg check, or split anew.",
-            len(torn) - len(patients),
+            _stand(len(torn) - len(patients), "group of similar images", "groups of similar images"),
             examples(name for kind, name in torn if kind == "group"),
         )
     kinds = {kind for kind, _ in members}
@@ -56,12 +56,16 @@ def _overlap(patients: dict[str, list[Record]]) -> str:
     more = f"\n  and {len(patients) - 3} more" if len(patients) > 3 else ""
     several = len(patients) > 1
     return (
-        f"{len(patients)} {'patients stand' if several else 'patient stands'} in more than one of the source's splits, "
+        f"{_stand(len(patients), 'patient')} in more than one of the source's splits, "
         f"so scores would be too good:{''.join(lines)}{more}\n"
         f"  Put {'each of them' if several else 'this patient'} into one split; or leave the source's split out (class "
         "folders without train/ and test/, no split column) and give data.folds; or train all the same with "
         "data.allow_patient_overlap=true: the run then counts as split by image."
     )
+
+
+def _stand(count: int, one: str, many: str = "") -> str:
+    return f"1 {one} stands" if count == 1 else f"{count} {many or one + 's'} stand"
 
 
 def warn_of_unknown_patients(records: Sequence[Record]) -> None:
@@ -70,9 +74,10 @@ def warn_of_unknown_patients(records: Sequence[Record]) -> None:
     alone = sum(not record.patient_id and not record.group for record in records)
     if 0 < unknown < len(records):
         log.warning(
-            "%d of %d images have no patient_id; %s counts as a patient of its own, and the split as one by %s.",
+            "%d of %d images %s no patient_id; %s counts as a patient of its own, and the split as one by %s.",
             unknown,
             len(records),
+            "has" if unknown == 1 else "have",
             "each" if alone else "each group of them",
             "image" if alone else "group",
         )

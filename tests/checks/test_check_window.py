@@ -7,7 +7,8 @@ import pytest
 
 from medimg.checks.run import run_checks
 from medimg.config.compose import load
-from medimg.data.load import load_manifest
+from medimg.data.load import list_images
+from medimg.data.problems import gathered
 
 
 def test_volumes_whose_range_only_a_window_tells_are_readable_with_it(tmp_path: Path) -> None:
@@ -20,7 +21,11 @@ def test_volumes_whose_range_only_a_window_tells_are_readable_with_it(tmp_path: 
             values = generator.integers(-1000, 400, (24, 24, 2)).astype(np.int16)
             nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), file)
     given = ["data=image_folder", f"data.root={tmp_path / 'nii'}"]
-    for window, broken in ((["data.window=lung"], False), ([], True)):
-        manifest = load_manifest(load([*given, *window]).data, tmp_path / "cache")
-        kinds = {finding.kind for finding in run_checks(manifest).findings}
-        assert ("unreadable" in kinds) is broken
+    for window, broken in ((["data.window=lung"], 0), ([], 24)):
+        with gathered() as problems:
+            manifest = list_images(load([*given, *window]).data, tmp_path / "cache")
+        for told in (problems, []):  # when listed, or when decoded: one finding for the one thing that is missing
+            findings = run_checks(manifest, told).findings
+            assert "unreadable" not in {finding.kind for finding in findings}
+            missing = [len(finding.files) for finding in findings if finding.kind == "needs_setting"]
+            assert missing == ([broken] if broken else [])

@@ -4,8 +4,10 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import TINY, draw_folder
+from medical_files import make_dicom, make_volume
 
 from medimg.cli import main
 
@@ -65,6 +67,7 @@ def test_it_goes_on_past_what_train_refuses(home: Path) -> None:
         (["data=image_folder", "data.root=nowhere"], "no such file"),
         (["data=image_folder", "data.root=runs"], "holds nothing"),
         (["model=resnet18"], "no key 'model'"),
+        (["dta.root=images"], "Did you mean 'data.root'?"),
         (["data=image_folder,ct", "data.root=images"], "takes one value"),
     ],
 )
@@ -73,6 +76,35 @@ def test_wrong_requests(home: Path, capsys: pytest.CaptureFixture[str], argument
     assert main(["check", *arguments]) == 2
     assert named in capsys.readouterr().err
     assert not list(home.glob("runs/*"))
+
+
+def test_phantoms_are_said_to_be_synthetic(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(CHECK) == 0
+    assert "synthetic" not in capsys.readouterr().out
+    main(["check", "data=covid_phantom", "data.patients_per_class=6", "data.size=16"])
+    said = capsys.readouterr().out
+    assert "These are synthetic images (data=covid_phantom)" in said
+    assert "data.root=DIR" in said
+
+
+def test_a_missing_setting_is_one_finding_with_all_its_files(home: Path) -> None:
+    stored = np.zeros((6, 8), np.uint16)
+    for label, window in (("a", 100), ("b", 300)):
+        for number in range(3):
+            make_volume(home / "ct" / label / f"{number}.nii", np.full((9, 8, 2), window + number, np.int16))
+        make_dicom(home / "ct" / label / "x.dcm", stored, RescaleSlope=None)
+        (home / "ct" / label / "empty.png").write_bytes(b"")
+        (home / "ct" / label / "real.png").write_bytes((home / "images/train/a/0_000.png").read_bytes())
+
+    def found(*options: str) -> list[tuple[str, int]]:
+        assert main(["check", "data=image_folder", "data.root=ct", f"paths.runs={len(options)}", *options]) == 1
+        (file,) = home.glob(f"{len(options)}/checks/*/check.json")
+        kinds = [(one["kind"], len(one["files"])) for one in json.loads(file.read_text())["findings"]]
+        return [pair for pair in kinds if pair[0] in {"needs_setting", "unreadable"}]
+
+    assert found() == [("unreadable", 1), ("unreadable", 1), ("needs_setting", 12)]
+    windowed = found("data.window=lung")  # no slope, told by decoding; pictures, told by their headers
+    assert windowed == [("unreadable", 1), ("unreadable", 1), ("needs_setting", 2), ("needs_setting", 2)]
 
 
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,3 +1,4 @@
+import logging
 import re
 import shlex
 from pathlib import Path
@@ -7,6 +8,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from medimg.data.classes import class_key, resolve_classes
 from medimg.data.manifest import Manifest, Record, Split
+from medimg.data.problems import gathered
 from medimg.errors import RequestError
 
 CT = ("ILD", "Lung_Cancer", "Normal", "pneumonia", "pneumothorax")
@@ -127,7 +129,7 @@ def test_class_outside_train_only() -> None:
 
 
 def test_classes_that_read_alike() -> None:
-    with pytest.raises(RequestError, match=r"'Covid' and 'covid-19'.*\{covid-19:Covid\}"):
+    with pytest.raises(RequestError, match=r"'Covid' \(images: 1\), 'covid-19' \(images: 1\).*\{covid-19:Covid\}"):
         resolve_classes(manifest_of("Covid", "covid-19", "normal"), None, None, None)
     with pytest.raises(RequestError, match="one class only"):
         resolve_classes(manifest_of("a", "a"), None, None, None)
@@ -141,3 +143,35 @@ def test_positive_class() -> None:
         resolve_classes(two, None, None, "norml")
     with pytest.raises(RequestError, match="for two classes, and there are 3"):
         resolve_classes(manifest_of("a", "b", "c"), None, None, "a")
+
+
+def test_of_several_spellings_the_most_frequent_is_kept_and_the_others_are_listed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    found = manifest_of("COVID", *["covid"] * 5, "Covid 19", "Covid 19", "it's", "it's")
+    with caplog.at_level(logging.INFO), gathered() as problems:
+        result = resolve_classes(found, None, None, None)
+    (problem,) = problems
+    assert "'covid' (images: 5), 'Covid 19' (images: 2), 'COVID' (images: 1)" in problem.message
+    listed = {record.path for record in found.records if record.label in {"COVID", "Covid 19"}}
+    assert set(problem.files) == listed
+    assert len(problem.files) == 3
+    assert result.classes == ("covid", "it's")
+    assert not caplog.records  # nothing says that they are one class already
+    (shown,) = re.findall(r"give ('.*'); if not", problem.cure)
+    (override,) = OverridesParser.create().parse_overrides(shlex.split(shown))
+    assert override.value() == {"Covid 19": "covid", "COVID": "covid"}
+    assert resolve_classes(found, None, override.value(), None).classes == ("covid", "it's")
+
+
+@pytest.mark.parametrize("folder", ["it's new", 'a "b"', "x y", "[c]", "a,b"])
+def test_suggestions_are_quoted_for_the_shell(folder: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        resolve_classes(manifest_of("covid", "normal", folder), COVID, None, None)
+    given = {}
+    for shown in re.findall(r"(?:give|classes:) ('data.*?)(?:\. If it|$)", str(caught.value)):
+        (override,) = OverridesParser.create().parse_overrides(shlex.split(shown))
+        given[override.key_or_group] = override.value()
+    aliases = {} if {"'", '"'} & set(folder) else {"data.class_aliases": {folder: "CLASS"}}
+    assert given == aliases | {"data.classes": ["normal", "covid", folder]}
+    assert bool(aliases) != ("a name without quotes" in str(caught.value))

@@ -1,6 +1,7 @@
 """The data module: which images come in which order, varied or not, with Lightning alone and no Hydra."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -186,3 +187,11 @@ def test_phantoms_in_a_notebook(tmp_path: Path) -> None:
     assert 0 <= float(lightning.callback_metrics["val/f1_macro"]) <= 1
     assert data.manifest.synthetic
     assert {"train", "val", "test"} == set(data.manifest.counts())
+
+
+def test_a_manifest_given_by_hand_takes_the_window_of_the_config_unless_it_has_its_own(root: Path) -> None:
+    manifest = module(root).manifest
+    config = ImageFolderConfig(root=str(root), window="lung")
+    assert ImageFolderDataModule(config, preprocessing=SIZE, manifest=manifest).manifest.window == "lung"
+    own = replace(manifest, window="bone")
+    assert ImageFolderDataModule(config, preprocessing=SIZE, manifest=own).manifest.window == "bone"

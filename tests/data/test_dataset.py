@@ -1,9 +1,11 @@
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from lightning.fabric.utilities import move_data_to_device
+from medical_files import make_dicom
 from PIL import Image
 from torch.utils.data import DataLoader
 from torch.utils.data._utils.pin_memory import pin_memory
@@ -67,7 +69,9 @@ def test_an_unreadable_image_travels_to_the_main_process(manifest, workers):
     assert [item.path for item in batch.unreadable] == ["f.png"]
     with pytest.raises(RequestError) as caught:
         raise_unreadable(batch)
-    assert str(caught.value) == batch.unreadable[0].message
+    first, hint = str(caught.value).splitlines()
+    assert first == batch.unreadable[0].message
+    assert "data.on_error=skip" in hint
     assert str(manifest.root / "f.png") in str(caught.value)
     assert "Traceback" not in str(caught.value)
 
@@ -94,8 +98,28 @@ def test_many_unreadable_images_are_counted():
     with pytest.raises(RequestError) as caught:
         raise_unreadable(collate(items))
     assert str(caught.value).splitlines() == [
-        "0.png: broken", "1.png: broken", "2.png: broken", "... and 2 more in the same batch."
+        "0.png: broken", "1.png: broken", "2.png: broken", "... and 2 more in the same batch.",
+        "  data.on_error=skip reads all images before training and leaves out those that cannot be read."
     ]  # fmt: skip
+
+
+def test_images_are_seen_through_the_window_of_the_manifest(tmp_path):
+    stored = np.arange(80, dtype=np.uint16).reshape(8, 10) * 50
+    make_dicom(tmp_path / "x.dcm", stored)
+    whole = Manifest(tmp_path, (Record("x.dcm", "a", "train"),), classes=("a", "b"), window="lung")
+    image, _, _ = ImageDataset(whole, "train", Preprocessing(8, 10, (0.5,), (0.25,), 1))[0]
+    expected = np.clip((stored - 1024.0 + 1350) / 1500, 0, 1)
+    assert np.allclose(image[0], expected, atol=1e-5)
+    three = replace(whole, window=["lung", "bone", "mediastinum"])
+    with pytest.raises(RequestError, match="3 windows as channels, and the model takes 1"):
+        ImageDataset(three, "train", GREY)
+
+
+def test_what_a_setting_cures_is_not_said_to_be_skippable(manifest):
+    (batch,) = load(ImageDataset(replace(manifest, window="lung"), "val", GREY))
+    with pytest.raises(RequestError, match=r"a\.png: data\.window needs Hounsfield units") as caught:
+        raise_unreadable(batch)
+    assert "on_error" not in str(caught.value)
 
 
 def test_a_batch_survives_pickling_and_the_transfer_to_a_device(manifest, monkeypatch):

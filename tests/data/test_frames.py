@@ -12,8 +12,9 @@ from medical_files import SECRETS, make_dicom, make_volume
 from PIL import Image
 
 from medimg.config.data import DataConfig, ImageFolderConfig, ManifestConfig
-from medimg.data.load import load_manifest
+from medimg.data.load import list_images, load_manifest
 from medimg.data.manifest import Manifest, write_manifest_csv
+from medimg.data.problems import gathered
 from medimg.data.readers import read_image
 from medimg.errors import RequestError
 
@@ -119,6 +120,35 @@ def test_windows_are_refused_before_anything_is_trained(tmp_path: Path) -> None:
     for root, why in (("png", "this is a picture"), ("dx", "this DICOM file is no CT")):
         with pytest.raises(RequestError, match=f"data.window needs Hounsfield units, and {why}"):
             load_manifest(config(tmp_path / root, window="lung"), tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"\r"])
+@pytest.mark.parametrize("name", ["x.png", "x.dcm", "x.nii"])
+def test_what_is_no_image_is_no_picture_either(tmp_path: Path, name: str, content: bytes) -> None:
+    for label in ("sick", "well"):
+        make_dicom(tmp_path / label / "1.dcm", STORED, PatientID=label)
+    (tmp_path / "sick" / name).write_bytes(content)
+    manifest = load_manifest(config(tmp_path, window="lung"), tmp_path)
+    (bad,) = [record for record in manifest.records if record.path.endswith(name)]
+    with pytest.raises(RequestError, match=f"{name}: the image cannot be read: .*Replace it"):
+        manifest.read(bad, 1)
+
+
+def test_volumes_that_need_a_window_are_refused_when_they_are_listed(tmp_path: Path) -> None:
+    for label in ("sick", "well"):
+        for number in range(2):
+            values = np.full((4, 5, 3), 100 * number - 50, np.int16)
+            make_volume(tmp_path / "data" / label / f"{number}.nii", values)
+    with pytest.raises(RequestError, match=r"\(12 images\): which of the values are black and white is unknown"):
+        load_manifest(config(tmp_path / "data"), tmp_path)
+    manifest = load_manifest(config(tmp_path / "data", window="lung"), tmp_path)
+    write_manifest_csv(manifest, tmp_path / "manifest.csv")  # whose records have frames already
+    again = ManifestConfig(root=str(tmp_path / "manifest.csv"), val_fraction=0)
+    with pytest.raises(RequestError, match=r"data\.window=lung"):
+        load_manifest(again, tmp_path)
+    with gathered() as problems:
+        list_images(config(tmp_path / "data"), tmp_path)
+    assert [(problem.kind, len(problem.files)) for problem in problems] == [("needs_setting", 12)]
 
 
 @pytest.mark.parametrize(("package", "extra"), [("pydicom", "dicom"), ("nibabel", "nifti")])

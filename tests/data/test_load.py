@@ -104,3 +104,19 @@ def test_a_manifest_goes_back_to_the_group_that_made_it(tmp_path: Path) -> None:
     again = load_manifest(CovidXrayConfig(root=str(tmp_path / "run" / "manifest.csv")), tmp_path)
     assert (again.classes, again.positive_class) == (("normal", "covid"), "covid")
     assert again.fingerprint() == first.fingerprint()
+
+
+@pytest.mark.parametrize(("shared", "said"), [("p0", "1 patient stands in"), ("p", "2 patients stand in")])
+def test_known_patients_on_two_sides_are_no_reason_to_ask_for_patients(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, shared: str, said: str
+) -> None:
+    root = class_folders(tmp_path / "images", ("train/a", "train/b", "test/a", "test/b"), n=4)
+    paths = [file.relative_to(root).as_posix() for file in sorted(root.rglob("*.png"))]
+    patients = [path[:-6] if f"/a/{shared}" not in path else path[:-6].partition("/")[2] for path in paths]
+    rows = [f"{path},{patient}" for path, patient in zip(paths, patients, strict=True)]
+    (root / "metadata.csv").write_text("\n".join(["path,patient_id", *rows]))
+    config = ImageFolderConfig(root=str(root), val_fraction=0, allow_patient_overlap=True)
+    assert load_manifest(config, tmp_path).split_unit == "image"
+    assert f"{said} more than one of the source's splits: 'a/p0'" in caplog.text
+    assert "the split counts as one by image" in caplog.text
+    assert "patient_id column" not in caplog.text

@@ -199,3 +199,18 @@ def test_many_records_take_seconds(tmp_path: Path) -> None:
     write_manifest_csv(Manifest(tmp_path, records), tmp_path / "m.csv")
     assert len(read_manifest_csv(tmp_path / "m.csv").records) == 30_000
     assert time.monotonic() - started < 10
+
+
+def test_frames_and_groups_come_into_the_fingerprint_where_they_are(tmp_path: Path) -> None:
+    manifest = small(tmp_path)
+    first, *rest = manifest.records
+
+    def prints(record: Record) -> tuple[str, str]:
+        changed = Manifest(tmp_path, (record, *rest))
+        return changed.fingerprint(), changed.images_fingerprint()
+
+    bare, framed, other = (prints(replace(first, frame=frame)) for frame in (None, 0, 1))
+    assert len({bare[0], framed[0], other[0]}) == len({bare[1], framed[1], other[1]}) == 3
+    grouped = [prints(replace(first, group=group)) for group in ("0", "a")]
+    assert len({bare[0], framed[0], *(whole for whole, _ in grouped)}) == 4
+    assert {images for _, images in grouped} == {bare[1]}  # groups are of the split, not of the images

@@ -5,8 +5,11 @@ import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from medical_files import make_dicom
 
 from medimg.config.compose import load
 from medimg.data.load import load_manifest
@@ -59,15 +62,71 @@ def test_they_are_left_out_counted_and_named(
     assert "partial" not in json.loads(folder.results_file.read_text())
 
 
-def test_the_split_of_the_others_is_what_it_was(make_folder: Callable[..., Path], tmp_path: Path) -> None:
+def test_what_cannot_be_read_has_no_influence_on_the_split(make_folder: Callable[..., Path], tmp_path: Path) -> None:
+    """The patients of all others are known, and the split is what it would be without the file."""
     root = make_folder({"a": 20, "b": 20})
+    given = [*overrides(root, tmp_path), r"data.patient_regex='^(./\d_0\d)'"]
+    sound = load_manifest(load(given).data, tmp_path / "cache")
+    assert sound.split_unit == "patient"
+    (root / "a" / "stray.png").write_bytes(b"no image, and no patient")
+    (root / "b" / "empty.png").write_bytes(b"")
+    with pytest.raises(RequestError, match="patient_regex"):
+        load_manifest(load(given).data, tmp_path / "cache")
+    found = load_manifest(load([*given, "data.on_error=skip"]).data, tmp_path / "cache")
+    assert set(found.skipped) == {"a/stray.png", "b/empty.png"}
+    assert (found.records, found.split_unit) == (sound.records, "patient")
+    assert found.fingerprint() == sound.fingerprint()
+
+
+def test_damaged_dicom_files_leave_the_split_by_patient(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    stored = np.arange(48, dtype=np.uint16).reshape(6, 8)
+    for label in "ab":
+        for number in range(10):
+            make_dicom(tmp_path / "ct" / label / f"{number}.dcm", stored + number, PatientID=f"{label}{number // 2}")
+    for name in ("a/cut.dcm", "b/return.png", "b/empty.png"):
+        (tmp_path / "ct" / name).write_bytes(b"" if "empty" in name else b"\r")
+    given = [*overrides(tmp_path / "ct", tmp_path), "data.window=lung"]
+    caplog.clear()
+    manifest = load_manifest(load([*given, "data.on_error=skip"]).data, tmp_path / "cache")
+    assert set(manifest.skipped) == {"a/cut.dcm", "b/return.png", "b/empty.png"}
+    assert "0 bytes" in manifest.skipped["b/empty.png"]
+    assert "no image of a known format" in manifest.skipped["b/return.png"]
+    assert manifest.split_unit == "patient"
+    assert "no patient_id" not in caplog.text
+    assert len(manifest.records) == 20
+
+
+def test_what_a_setting_cures_is_not_skipped(make_folder: Callable[..., Path], tmp_path: Path) -> None:
+    root = make_folder({"a": 4, "b": 4})
+    make_dicom(root / "a" / "x.dcm", np.zeros((6, 8), np.uint16))
+    given = [*overrides(root, tmp_path), "data.on_error=skip", "data.window=lung"]
+    with pytest.raises(RequestError, match=r"\(8 images\): data.window needs Hounsfield units, and this is a picture"):
+        load_manifest(load(given).data, tmp_path / "cache")
+    bare = make_dicom(tmp_path / "ct" / "a" / "x.dcm", np.zeros((6, 8), np.uint16), RescaleSlope=None)
+    make_dicom(tmp_path / "ct" / "b" / "x.dcm", np.zeros((6, 8), np.uint16))
+    given[1] = f"data.root={tmp_path / 'ct'}"  # only decoding tells
+    with pytest.raises(RequestError, match=rf"{bare}: .*no rescale slope"):
+        load_manifest(load(given).data, tmp_path / "cache")
+
+
+def test_a_file_that_loses_its_permissions_is_left_out(
+    make_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make_folder({"a": 6, "b": 6})
     config = load([*overrides(root, tmp_path), "data.on_error=skip"]).data
-    before = {record.path: record.split for record in load_manifest(config, tmp_path / "cache").records}
-    gone = sorted((root / "a").iterdir())[3]
-    gone.write_bytes(b"")
-    after = {record.path: record.split for record in load_manifest(config, tmp_path / "cache").records}
-    assert set(before) - set(after) == {f"a/{gone.name}"}
-    assert all(before[path] == split for path, split in after.items())
+    assert not load_manifest(config, tmp_path / "cache").skipped  # the cache knows it as readable now
+    closed, open_file = root / "a" / "0_002.png", Path.open
+
+    def refused(file: Path, *arguments: Any, **options: Any) -> Any:
+        if file == closed:
+            raise PermissionError(13, "Permission denied", str(file))
+        return open_file(file, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", refused)
+    manifest = load_manifest(config, tmp_path / "cache")
+    assert set(manifest.skipped) == {"a/0_002.png"}
+    assert "Permission denied" in manifest.skipped["a/0_002.png"]
+    assert len(manifest.images_fingerprint()) == 64
 
 
 def test_without_it_the_first_is_an_error(broken: tuple[Path, set[str]], tmp_path: Path) -> None:

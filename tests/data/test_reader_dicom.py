@@ -1,5 +1,6 @@
 """DICOM pixels against what the standard's formulas give by hand, and against SimpleITK."""
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from pydicom.sequence import Sequence
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 
 from medimg.data.readers import read_image
+from medimg.data.readers.dicom_ids import read_ids
 from medimg.errors import RequestError
 
 RNG = np.random.default_rng(0)
@@ -196,3 +198,62 @@ def test_compressed_data_of_another_size_are_not_decoded(tmp_path: Path) -> None
     data.save_as(file)
     with pytest.raises(RequestError, match="header says 66x65 pixels, and its compressed data 60000x60000"):
         read_image(file, 1)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_stored_bits_may_lie_above_the_lowest(tmp_path: Path, signed: bool, compressed: bool) -> None:
+    """12 bits in the upper part of 16 (HighBit 14), with other bits around them."""
+    values = STORED.astype(np.int16) - 2048 if signed else STORED
+    words = ((values.astype(np.uint16) & 0xFFF) << 3) | 0x8005
+    stored = words.astype(np.uint16).view(np.int16) if signed else words
+    kind = {"RescaleIntercept": 0} if signed else {}
+    file = make_dicom(tmp_path / "x.dcm", stored, HighBit=14, **kind)
+    if compressed:
+        data = dcmread(file)
+        data.compress(RLELossless)
+        data.save_as(file)
+    hu = values.astype(float) - (0 if signed else 1024)
+    assert np.allclose(grey(file, window=[0, 3000]), unit(hu, -1500, 1500), atol=1e-6)
+
+
+@pytest.mark.parametrize("bit", [5, 20])
+def test_a_high_bit_that_cannot_be_is_refused(tmp_path: Path, bit: int) -> None:
+    with pytest.raises(RequestError, match="HighBit"):
+        read_image(make_dicom(tmp_path / "x.dcm", STORED, HighBit=bit), 1)
+
+
+@pytest.mark.parametrize("syntax", [None, RLELossless])
+def test_only_the_frame_that_is_asked_for_is_read(tmp_path: Path, syntax: str | None) -> None:
+    stack = RNG.integers(0, 4096, (40, 128, 128), dtype=np.uint16)
+    file = make_dicom(tmp_path / "x.dcm", stack, NumberOfFrames=40)
+    if syntax:
+        data = dcmread(file)
+        data.compress(syntax)
+        data.save_as(file)
+    whole = dcmread(file).pixel_array
+    grey(file, frame=0)  # imports
+    tracemalloc.start()
+    for frame in (0, 17, 39):
+        assert np.allclose(grey(file, frame=frame), whole[frame] / 4095, atol=1e-6)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < file.stat().st_size / 1.5  # decoding one frame takes some arrays of 128 x 128 floats
+
+
+def test_what_inflates_to_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bomb = make_dicom(tmp_path / "x.dcm", np.zeros((4000, 4000), np.uint16), PatientID="P7")
+    data = dcmread(bomb)
+    data.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    data.save_as(bomb)
+    assert bomb.stat().st_size < 100_000
+    assert grey(bomb).shape == (4000, 4000)
+    monkeypatch.setattr("medimg.data.readers.dicom_stream._MOST_INFLATED", 2**22)
+    tracemalloc.start()
+    with pytest.raises(RequestError, match=r"x\.dcm.*inflates to more than 4 MiB"):
+        read_image(bomb, 1)
+    ids = read_ids(bomb)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert ids is not None and (ids.patient, ids.frames) == ("P7", 1)
+    assert peak < 2**24

@@ -1,6 +1,7 @@
 """Random bytes, cut files and changed bytes in every format: read, or refused with the file's name; never a crash."""
 
 import gzip
+from dataclasses import replace
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -54,7 +55,8 @@ def attempt(file: Path, data: bytes) -> None:
     """Lists and reads the file in every way; anything but a RequestError that names it goes through."""
     file.write_bytes(data)
     manifest = Manifest(root=file.parent, records=(Record(file.name, "a"),))
-    work = [lambda: expand_files(manifest, "expand", None), lambda: expand_files(manifest, "refuse", "lung")]
+    windowed = replace(manifest, window="lung")
+    work = [lambda: expand_files(manifest, "expand"), lambda: expand_files(windowed, "refuse")]
     work += [lambda frame=frame: read_image(file, 3, frame=frame) for frame in (None, 0)]
     work += [lambda: read_image(file, 1, frame=0, window="lung"), lambda: read_medmnist(file, None)]
     for step in work:

@@ -279,7 +279,7 @@ def test_patients_and_groups_together_are_a_split_by_group(caplog: pytest.LogCap
 def test_a_group_on_both_sides_of_the_source_is_told(caplog: pytest.LogCaptureFixture) -> None:
     records = [*grouped({"a": 9, "b": 9}, "train"), Record("test/x.png", "a", "test", group="train-a-0")]
     assert assign_splits(manifest_of(records), val_fraction=0.2, split_seed=0).split_unit == "image"
-    assert "1 groups of similar images" in caplog.text
+    assert "1 group of similar images stands in more than one" in caplog.text
     assert "'train-a-0'" in caplog.text
 
 

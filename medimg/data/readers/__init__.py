@@ -58,7 +58,7 @@ def check_channels(window: WindowValue | None, channels: int) -> tuple[Window, .
 
 def _read(file: Path, channels: Literal[1, 3], frame: int | None, windows: tuple[Window, ...]) -> "Pixels":
     """[H, W] or [H, W, 3]; with windows [windows, H, W]."""
-    from medimg.data.readers.refusals import PICTURES_HAVE_NONE, no_window, unreadable
+    from medimg.data.readers.refusals import unreadable
     from medimg.data.readers.sniff import kind_of
 
     try:
@@ -75,14 +75,10 @@ def _read(file: Path, channels: Literal[1, 3], frame: int | None, windows: tuple
         from medimg.data.readers.nifti import read_slice
 
         return read_slice(file, frame, windows)
-    if windows:
-        raise no_window(file, PICTURES_HAVE_NONE)
     if kind == "npz":
         from medimg.data.readers.npz import read_row
 
-        return read_row(file, channels, frame)
-    if frame is not None:
-        raise unreadable(file, f"frame {frame} of it was asked for, and it is a single picture")
+        return read_row(file, channels, frame, windows)
     from medimg.data.readers.pictures import read_picture
 
-    return read_picture(file, channels)
+    return read_picture(file, channels, frame, windows)

@@ -9,15 +9,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
+from medimg.data.readers.dicom_stream import UNDEFINED, NotPlainError, extent, opened
 from medimg.data.readers.refusals import missing_extra
 from medimg.data.readers.sniff import is_dicom
 
 _HEAD = 16_384  # bytes that hold these tags in nearly every file; where they do not, pydicom reads it
+_INFLATED_HEAD = 2**20  # bytes of what was deflated
 _PATIENT, _STUDY, _FRAMES, _MODALITY, _SYNTAX = 0x00100020, 0x0020000D, 0x00280008, 0x00080060, 0x00020010
 _WANTED = frozenset({_PATIENT, _STUDY, _FRAMES, _MODALITY, _SYNTAX})
-_LONG = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
 _IMPLICIT, _DEFLATED, _BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"
-_UNDEFINED = 0xFFFFFFFF
 _TALKERS = ("pydicom", "pylibjpeg", "libjpeg", "openjpeg", "rle")
 
 
@@ -28,10 +28,6 @@ class DicomIds(NamedTuple):
     study: str | None
     modality: str | None
     frames: int
-
-
-class _NotPlainError(Exception):
-    """The header is not of the plain kind that is read here."""
 
 
 @contextmanager
@@ -65,7 +61,7 @@ def read_ids(file: Path) -> DicomIds | None:
         return None
     try:
         return _ids(_walk(head))
-    except (_NotPlainError, struct.error, ValueError):  # ValueError: a text that is not ASCII, or no number
+    except (NotPlainError, struct.error, ValueError):  # ValueError: a text that is not ASCII, or no number
         return _with_pydicom(file)
 
 
@@ -85,7 +81,7 @@ def _walk(head: bytes) -> dict[int, str]:
     plain (other byte orders, sequences of undefined length, no magic) is left to pydicom.
     """
     if not is_dicom(head):
-        raise _NotPlainError
+        raise NotPlainError
     values: dict[int, str] = {}
     position, last, implicit = 132, 0, False
     while True:
@@ -94,37 +90,25 @@ def _walk(head: bytes) -> dict[int, str]:
         if last >> 16 == 2 and group != 2:
             syntax = values.get(_SYNTAX, "")
             if syntax in {"", _DEFLATED, _BIG_ENDIAN}:
-                raise _NotPlainError
+                raise NotPlainError
             implicit = syntax == _IMPLICIT
         if tag > _FRAMES:
             return values
         if tag <= last:
-            raise _NotPlainError
-        start, length = _extent(head, position, implicit and group != 2)
-        if length == _UNDEFINED or start + length > len(head):
-            raise _NotPlainError
+            raise NotPlainError
+        start, length = extent(head, position, implicit and group != 2)
+        if length == UNDEFINED or start + length > len(head):
+            raise NotPlainError
         if tag in _WANTED:
             values[tag] = head[start : start + length].decode("ascii").strip("\x00 ")
         position, last = start + length, tag
-
-
-def _extent(head: bytes, position: int, implicit: bool) -> tuple[int, int]:
-    """Where the value of the element at a position starts, and how long it is."""
-    if implicit:
-        return position + 8, int(struct.unpack_from("<I", head, position + 4)[0])
-    kind = head[position + 4 : position + 6]
-    if not kind.isalpha():  # not explicit, whatever the file says
-        raise _NotPlainError
-    if kind in _LONG:
-        return position + 12, int(struct.unpack_from("<I", head, position + 8)[0])
-    return position + 8, int(struct.unpack_from("<H", head, position + 6)[0])
 
 
 def _with_pydicom(file: Path) -> DicomIds | None:
     from pydicom.filereader import read_partial
 
     try:
-        with quiet(), file.open("rb") as stream:
+        with quiet(), opened(file, first=_INFLATED_HEAD) as stream:
             header = read_partial(
                 stream,
                 stop_when=lambda tag, vr, length: tag > _FRAMES,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medimg.data.readers.refusals import no_window, unreadable
+from medimg.data.readers.refusals import NO_CT, no_window, unreadable
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -21,7 +21,7 @@ _CT_RANGE = (-1024.0, 3071.0)
 def hounsfield(header: "Dataset", frame: int, pixels: NDArray[Any], file: Path) -> NDArray[np.float64]:
     """A CT image in Hounsfield units [H, W]; raises RequestError where it has none."""
     if header.get("Modality") != "CT":
-        raise no_window(file, "this DICOM file is no CT")
+        raise no_window(file, NO_CT)
     if not _has_hounsfield(header, frame):
         raise no_window(file, "this CT file has no rescale slope and intercept to get them by")
     return _modality_values(header, frame, pixels)

@@ -11,11 +11,10 @@ point in 0..1 as it is. Where none of these fits, the range is unknown and the f
 """
 
 import gzip
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,14 +22,22 @@ from numpy.typing import NDArray
 from medimg.config.windows import Window
 from medimg.data.readers.common import Pixels, apply_windows, to_unit
 from medimg.data.readers.kept import Kept
-from medimg.data.readers.refusals import check_size, missing_extra, no_window, unreadable
+from medimg.data.readers.refusals import (
+    SettingError,
+    check_size,
+    guarded,
+    missing_extra,
+    no_window,
+    setting_error,
+    unreadable,
+)
 from medimg.errors import RequestError
 
 if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Header
 
-T = TypeVar("T")
 _AXES = ("L", "P", "S")
+_DAMAGED = "the NIfTI file is damaged or cut off"
 _GZIP = b"\x1f\x8b"
 _GZIP_RATIO = 1032  # deflate packs no tighter
 # A packed volume has to be unpacked from its start; that is paid once for all of its slices while it is kept.
@@ -54,30 +61,28 @@ class _Volume:
         return int(np.flatnonzero(self.turn[:, 0] == target)[0])
 
 
-def count_slices(file: Path) -> int:
-    """How many axial slices a volume has; raises RequestError where it is no volume that can be read."""
-    return _guarded(file, lambda: _volume(file).size(2))
+def look_at_header(file: Path, *, windowed: bool) -> tuple[int, SettingError | None]:
+    """How many axial slices a volume has, and why they cannot be shown, as far as its header tells.
+
+    Raises RequestError where it is no volume that can be read.
+    """
+    check_installed(file)
+    with guarded(file, _DAMAGED):
+        volume = _volume(file)
+        return volume.size(2), _refusal(volume.header, file, windowed=windowed)
 
 
 def read_slice(file: Path, frame: int | None, windows: tuple[Window, ...]) -> Pixels:
     """One axial slice [H, W], uint8 or float32 in 0..1; with windows float32 [windows, H, W]."""
-    return _guarded(file, lambda: _read(file, frame, windows))
+    check_installed(file)
+    with guarded(file, _DAMAGED):
+        return _read(file, frame, windows)
 
 
 def check_installed(file: Path) -> None:
     """Raises RequestError where nibabel is missing."""
     if find_spec("nibabel") is None:
         raise missing_extra(file, "NIfTI", "nifti")
-
-
-def _guarded(file: Path, work: Callable[[], T]) -> T:
-    check_installed(file)
-    try:
-        return work()
-    except (RequestError, MemoryError):
-        raise
-    except Exception:  # nibabel raises many kinds on damaged files; their words may quote the header's free text
-        raise unreadable(file, "the NIfTI file is damaged or cut off") from None
 
 
 def _read(file: Path, frame: int | None, windows: tuple[Window, ...]) -> Pixels:
@@ -90,15 +95,11 @@ def _read(file: Path, frame: int | None, windows: tuple[Window, ...]) -> Pixels:
         )
     if frame is not None and not 0 <= frame < slices:
         raise unreadable(file, f"slice {frame} was asked for, and it holds {slices}")
-    stored = _slice(file, volume, frame or 0)
-    slope, inter = volume.header.get_slope_inter()
-    scaled = (slope, inter) not in {(None, None), (1.0, 0.0)}
-    values = stored * np.float64(slope) + np.float64(inter) if scaled else stored
-    if windows:
-        if stored.dtype.itemsize == 1:
-            raise no_window(file, "this volume holds 8-bit values, which are too few for them")
-        return apply_windows(values, windows, file)
-    return _unit(volume.header, values, file)
+    refusal = _refusal(volume.header, file, windowed=bool(windows))
+    if refusal is not None:
+        raise refusal
+    values = _scaled(volume.header, _slice(file, volume, frame or 0))
+    return apply_windows(values, windows, file) if windows else _unit(volume.header, values, file)
 
 
 def _volume(file: Path) -> _Volume:
@@ -177,14 +178,45 @@ def _stored(file: Path, volume: _Volume) -> NDArray[Any]:
     return _unpacked.get(file, "volume", unpack)
 
 
-def _unit(header: "Nifti1Header", values: NDArray[Any], file: Path) -> Pixels:
+def _scaling(header: "Nifti1Header") -> tuple[float, float] | None:
+    """Slope and intercept, where they change anything."""
+    found = header.get_slope_inter()
+    return None if found in {(None, None), (1.0, 0.0)} else found
+
+
+def _scaled(header: "Nifti1Header", stored: NDArray[Any]) -> NDArray[Any]:
+    scaling = _scaling(header)
+    return stored if scaling is None else stored * np.float64(scaling[0]) + np.float64(scaling[1])
+
+
+def _display(header: "Nifti1Header") -> Window | None:
+    """The header's display range, where it has one."""
     low, high = float(header["cal_min"]), float(header["cal_max"])
-    if np.isfinite([low, high]).all() and high > low:
-        display = Window((low + high) / 2, high - low)
+    return Window((low + high) / 2, high - low) if np.isfinite([low, high]).all() and high > low else None
+
+
+def _refusal(header: "Nifti1Header", file: Path, *, windowed: bool) -> SettingError | None:
+    """Why no slice of a volume can be shown; None where that depends on its values, or nothing is wrong."""
+    kind = header.get_data_dtype()
+    if windowed:
+        few = "this volume holds 8-bit values, which are too few for them"
+        return no_window(file, few) if kind.itemsize == 1 else None
+    known = kind == np.uint16 or kind.itemsize == 1 or kind.kind == "f" or _scaling(header) is not None
+    return None if known or _display(header) is not None else _unknown_range(file)
+
+
+def _unit(header: "Nifti1Header", values: NDArray[Any], file: Path) -> Pixels:
+    display = _display(header)
+    if display is not None:
         return np.asarray(apply_windows(values, (display,), file)[0])
-    if values.dtype == np.uint16 or values.dtype.itemsize == 1 or values.dtype.kind == "f":
-        return to_unit(values if values.dtype != np.int8 else values.astype(np.int16), file)
-    raise RequestError(
-        f"{file}: which of its values ({values.dtype.name}) are black and white is unknown: the header has no display "
-        "range (cal_min, cal_max). Give it as data.window=[center,width]; for CT data.window=lung, mediastinum or bone."
+    if values.dtype.kind == "f" and np.isfinite(values).all() and (values.min() < 0 or values.max() > 1):
+        raise _unknown_range(file)
+    return to_unit(values if values.dtype != np.int8 else values.astype(np.int16), file)
+
+
+def _unknown_range(file: Path) -> SettingError:
+    return setting_error(
+        file,
+        "which of the values are black and white is unknown: the header has no display range (cal_min, cal_max)",
+        "Give it as data.window=[center,width]; for CT data.window=lung, mediastinum or bone.",
     )

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from medimg.config.windows import Window
 from medimg.data.readers.common import Pixels, to_unit
 from medimg.data.readers.kept import Kept
-from medimg.data.readers.refusals import unreadable
+from medimg.data.readers.refusals import PICTURES_HAVE_NONE, no_window, unreadable
 from medimg.errors import RequestError
 
 # per split the names of images and labels, in the order of the rows
@@ -72,9 +73,11 @@ def read_array(file: Path, member: Member) -> NDArray[Any]:
     return _arrays.get(file, member.name, lambda: _load(file, member), mapped=member.offset >= 0)
 
 
-def read_row(file: Path, channels: int, frame: int | None) -> Pixels:
-    """One image [H, W] or [H, W, 3], uint8 or float32 in 0..1."""
+def read_row(file: Path, channels: int, frame: int | None, windows: tuple[Window, ...]) -> Pixels:
+    """One image [H, W] or [H, W, 3], uint8 or float32 in 0..1; it has no window."""
     images = image_members(file)
+    if windows:
+        raise no_window(file, PICTURES_HAVE_NONE)
     total = sum(member.shape[0] for member in images.values())
     if not images or frame is None or not 0 <= frame < total:
         row = "no row was" if frame is None else f"row {frame} was"

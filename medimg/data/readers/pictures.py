@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from medimg.config.windows import Window
 from medimg.data.readers.common import Pixels, to_unit
-from medimg.data.readers.refusals import unreadable
+from medimg.data.readers.refusals import PICTURES_HAVE_NONE, no_window, unreadable
 from medimg.errors import RequestError
 
 # What is opened at all: Pillow knows others, and some of them start other programs. JPEG includes MPO.
@@ -17,16 +18,20 @@ _FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "JPEG2000")
 _ONE_PICTURE_FORMATS = frozenset({"JPEG", "MPO"})
 
 
-def read_picture(file: Path, channels: Literal[1, 3]) -> Pixels:
+def read_picture(file: Path, channels: Literal[1, 3], frame: int | None, windows: tuple[Window, ...]) -> Pixels:
     """The pixels [H, W] or [H, W, 3], turned upright where the EXIF data says so.
 
     8-bit images, and 1-bit ones as 0 and 255, come as uint8. Deeper grey images come as float32 in 0..1: 16-bit ones
     and 32-bit integers divided by 65535, floating point as it is; other values are refused. (Pillow itself reads colour
     of 16 bits as 8, by its high byte.) Colour and palettes become grey by luma (ITU-R 601). Transparency is dropped and
-    the colours below it kept.
+    the colours below it kept. What is a picture has no window, and no frames.
     """
     try:
         with file.open("rb") as stream, Image.open(stream, formats=_FORMATS) as image:
+            if windows:
+                raise no_window(file, PICTURES_HAVE_NONE)
+            if frame is not None:
+                raise unreadable(file, f"frame {frame} of it was asked for, and it is a single picture")
             _check_single(image, file)
             image.load()
             pixels = _pixels(ImageOps.exif_transpose(image), channels)

@@ -1,5 +1,7 @@
 """How files that are not read are refused: the words, and what is too large to be true."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from medimg.errors import RequestError
@@ -7,6 +9,17 @@ from medimg.errors import RequestError
 # As Pillow refuses them (twice its MAX_IMAGE_PIXELS): a small file that claims to be huge is damaged, or meant to harm.
 MOST_PIXELS = 178_956_970
 PICTURES_HAVE_NONE = "this is a picture: grey levels that were windowed already when it was exported"
+NO_CT = "this DICOM file is no CT"
+
+
+class SettingError(RequestError):
+    """Nothing is wrong with the file: it does not fit the settings, or packages are missing.
+
+    So `data.on_error=skip` does not leave it out. `cause` and `cure` are the same for all files that share them.
+    """
+
+    cause = ""
+    cure = ""
 
 
 def unreadable(file: Path, reason: str) -> RequestError:
@@ -16,13 +29,27 @@ def unreadable(file: Path, reason: str) -> RequestError:
     )
 
 
-class MissingExtraError(RequestError):
-    """Nothing is wrong with the file: packages are missing."""
+def setting_error(file: Path, cause: str, cure: str) -> SettingError:
+    """The error of a file that needs another setting."""
+    error = SettingError(f"{file}: {cause}. {cure}")
+    error.cause, error.cure = cause, cure
+    return error
 
 
-def missing_extra(file: Path, what: str, extra: str) -> MissingExtraError:
+def missing_extra(file: Path, what: str, extra: str) -> SettingError:
     """The error of a file whose format needs packages that are not installed."""
-    return MissingExtraError(f"{file}: {what} needs packages that are not installed: pip install 'medimg[{extra}]'")
+    return setting_error(
+        file, f"{what} needs packages that are not installed", f"Install them: pip install 'medimg[{extra}]'"
+    )
+
+
+def no_window(file: Path, why: str) -> SettingError:
+    """The error of data.window where there are no Hounsfield units."""
+    return setting_error(
+        file,
+        f"data.window needs Hounsfield units, and {why}",
+        "Give data.window=null, or the original CT files (DICOM, or NIfTI); or remove what is no CT from the data.",
+    )
 
 
 def check_size(file: Path, height: int, width: int) -> None:
@@ -33,9 +60,17 @@ def check_size(file: Path, height: int, width: int) -> None:
         raise unreadable(file, f"its header says {height}x{width} pixels, more than the limit of {MOST_PIXELS:,}")
 
 
-def no_window(file: Path, why: str) -> RequestError:
-    """The error of data.window where there are no Hounsfield units."""
-    return RequestError(
-        f"{file}: data.window needs Hounsfield units, and {why}. "
-        "Give data.window=null, or the original CT files (DICOM, or NIfTI)."
-    )
+@contextmanager
+def guarded(file: Path, reason: str) -> Iterator[None]:
+    """Within it, whatever a library raises on a damaged file becomes the error of a file that cannot be read.
+
+    What the library said is neither shown nor chained: it may quote the header, and with it names of patients.
+    """
+    try:
+        yield
+    except (RequestError, MemoryError):
+        raise
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":  # of plugins in Rust
+            raise
+        raise unreadable(file, reason) from None

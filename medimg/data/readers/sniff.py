@@ -30,9 +30,14 @@ _PICTURES = (
 
 
 def kind_of(file: Path) -> Kind:
+    """The format to read a file in; what `known_kind` does not know is left to the reader of pictures."""
+    return known_kind(file) or "picture"
+
+
+def known_kind(file: Path) -> Kind | None:
     """The format of a file. A DICOM file may lack its magic (the first standards had none): then its suffix counts.
 
-    Raises OSError where the file cannot be opened.
+    None where neither says anything. Raises OSError where the file cannot be opened.
     """
     with file.open("rb") as stream:
         head = stream.read(_HEAD)
@@ -42,13 +47,10 @@ def kind_of(file: Path) -> Kind:
         return "nifti"
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return "npz"
-    if not head.startswith(_PICTURES):
-        suffix = suffix_of(file.name)
-        if suffix in DICOM_SUFFIXES:
-            return "dicom"
-        if suffix in NIFTI_SUFFIXES:
-            return "nifti"
-    return "picture"
+    if head.startswith(_PICTURES):
+        return "picture"
+    suffix = suffix_of(file.name)
+    return "dicom" if suffix in DICOM_SUFFIXES else "nifti" if suffix in NIFTI_SUFFIXES else None
 
 
 def is_dicom(head: bytes) -> bool:
