@@ -1,6 +1,7 @@
 """From the data config to a finished manifest: the one way in."""
 
 import logging
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,8 +34,7 @@ def load_manifest(config: DataConfig, cache: Path) -> Manifest:
     have no influence on these. Phantoms are drawn below `cache` where they are not there yet. Raises RequestError for
     whatever is wrong with the source.
     """
-    manifest = _named(config, cache) if config.on_error == "raise" else _readable(config, cache)
-    manifest = _with_patients(manifest, config)
+    manifest = load_unsplit(config, cache)
     if config.group_by is not None:
         manifest = with_groups(
             manifest,
@@ -55,8 +55,28 @@ def load_manifest(config: DataConfig, cache: Path) -> Manifest:
     return manifest
 
 
+def load_unsplit(config: DataConfig, cache: Path, tolerated: Collection[str] = ()) -> Manifest:
+    """The same with the source's own splits only, none cut.
+
+    Args:
+        config: what and where.
+        cache: where caches go.
+        tolerated: kinds of problems that do not matter here.
+    """
+    skip = config.on_error == "skip"
+    with gathered() as problems:
+        manifest = _named(config, cache)
+    for problem in problems:
+        if problem.kind not in tolerated and not (skip and problem.kind == "unreadable"):
+            problem.tell()
+    if skip:
+        skipped = {path: p.message for p in problems if p.kind == "unreadable" for path in p.files}
+        manifest = without_unreadable(replace(manifest, skipped=skipped), cache)
+    return _with_patients(manifest, config)
+
+
 def list_images(config: DataConfig, cache: Path) -> Manifest:
-    """The same with the source's own splits only, none cut, and with unreadable images.
+    """The same with unreadable images.
 
     Within `problems.gathered` it goes on past bad data.
     """
@@ -68,17 +88,6 @@ def _named(config: DataConfig, cache: Path) -> Manifest:
     manifest = replace(_source(config, cache), window=config.window)
     manifest = expand_files(manifest, config.multiframe)
     return resolve_classes(manifest, config.classes, config.class_aliases, config.positive_class)
-
-
-def _readable(config: DataConfig, cache: Path) -> Manifest:
-    """The same without those that cannot be read; whatever else is wrong is refused."""
-    with gathered() as problems:
-        manifest = _named(config, cache)
-    for problem in problems:
-        if problem.kind != "unreadable":
-            problem.tell()
-    skipped = {path: p.message for p in problems if p.kind == "unreadable" for path in p.files}
-    return without_unreadable(replace(manifest, skipped=skipped), cache)
 
 
 def _with_patients(manifest: Manifest, config: DataConfig) -> Manifest:

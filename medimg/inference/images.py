@@ -13,9 +13,8 @@ from medimg.config import DataConfig, ImageFolderConfig, ManifestConfig, MedMNIS
 from medimg.config.check import Allowed, check
 from medimg.config.compare import with_values
 from medimg.data.changes import changes
-from medimg.data.load import list_images, load_manifest
+from medimg.data.load import load_manifest, load_unsplit
 from medimg.data.manifest import Manifest, Split
-from medimg.data.problems import gathered
 from medimg.errors import RequestError
 from medimg.runs import RunFolder
 
@@ -104,12 +103,7 @@ def _as_it_is(data: DataConfig, root: str, folder: RunFolder) -> DataConfig:
 
 def _listed(config: TrainConfig) -> Manifest:
     """The images with their classes; one that has none of some class is evaluated on the others."""
-    with gathered() as problems:
-        manifest = list_images(config.data, Path(config.paths.cache).expanduser())
-    for problem in problems:
-        if problem.kind != "missing_class":
-            problem.tell()
-    return manifest
+    return load_unsplit(config.data, Path(config.paths.cache).expanduser(), tolerated=["missing_class"])
 
 
 def _with_a_split(manifest: Manifest) -> Manifest:

@@ -18,6 +18,9 @@ from medimg.training.run import train
 
 log = logging.getLogger(__name__)
 
+# what may differ between a finished job and the same command again
+_ELSEWHERE = ("allow", "evaluation", "paths", "sweep", "trainer.max_epochs")
+
 
 def run_job(config: TrainConfig, folder: RunFolder, *, in_sweep: bool) -> float | None:
     """Runs a job in its folder; returns its best monitored value, or None where there is none.
@@ -96,7 +99,7 @@ def is_done(config: TrainConfig, folder: RunFolder) -> bool:
     if not folder.has_begun():
         return False
     recorded = check(folder.read_config() | {"allow": None}, config.allow)
-    found = differences(as_dict(recorded), as_dict(config), ("allow", "evaluation", "paths", "sweep", "trainer.max_epochs"))
+    found = differences(as_dict(recorded), as_dict(config), _ELSEWHERE)
     if found:
         shown = "\n".join(f"  {key}: {was} there, {now} now" for key, (was, now) in found.items())
         raise RequestError(
