@@ -123,9 +123,3 @@ def _names(classes: Sequence[str]) -> list[str]:
 def _check(numbers: Tensor, k: int) -> None:
     if len(numbers) and not (numbers.min() >= 0 and numbers.max() < k):
         raise ValueError(f"class numbers must lie in 0 .. {k - 1}")
-
-
-def all_metrics(logits: Any, labels: Any, classes: Sequence[str], positive: str | None = None) -> dict[str, float]:
-    """PLACEHOLDER until wt-intervals is merged."""
-    found = classification_metrics(logits, labels, classes, positive)
-    return found | {"balanced_accuracy": found["recall_macro"], "mcc": 0.0, "average_precision": 0.0}
