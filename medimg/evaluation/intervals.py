@@ -142,16 +142,14 @@ def _reasons(metric: str, spread: _Spread, support: Support, missing: Sequence[s
     if math.isnan(spread.variance):
         return ["not given: the metric is not defined here"]
     if not _given(spread, support):
-        return [f"not given: it would rest on {support.number} {support.what}"]
+        return [f"not given: it would rest on {support}"]
     reasons = []
     if spread.variance < _NO_VARIANCE:
-        reasons.append(
-            f"degenerate: nothing varies, so each of {support.number} {support.what} is counted as one trial"
-        )
+        reasons.append(f"degenerate: nothing varies, so each of {support} is counted as one trial")
     elif spread.freedom < _FEW:
         reasons.append("unsafe: a handful of units makes up all of its width")
     if support.number < FLOOR:
-        reasons.append(f"unsafe: {support.number} {support.what}, and below {FLOOR} the coverage is not what it says")
+        reasons.append(f"unsafe: {support}, and below {FLOOR} the coverage may not be what it says")
     if spread.undefined > _UNDEFINED:
         reasons.append(f"unsafe: not defined in {spread.undefined:.0%} of the resamples")
     if missing and metric in AVERAGES:

@@ -21,7 +21,8 @@ def ranks(logits: NDArray[np.floating[Any]]) -> Floats:
     for number in range(wide.shape[1]):
         others = np.delete(wide, number, axis=1)
         odds = wide[:, number] - np.logaddexp.reduce(others, axis=1)
-        _, place = np.unique(odds, return_inverse=True)
+        # Sums in another order differ in their last digits, and would break what is a tie.
+        _, place = np.unique(odds.round(10), return_inverse=True)
         places[:, number] = place / max(1, place.max(initial=0))
     return places
 

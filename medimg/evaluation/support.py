@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medimg.evaluation.units import Units
+from medimg.evaluation.units import Kind, Units
 
 FLOOR = 100
 """The units that a metric should rest on; docs/coverage.md shows what intervals of fewer are worth."""
@@ -16,10 +16,15 @@ AVERAGES = ("f1_macro", "precision_macro", "recall_macro", "balanced_accuracy", 
 
 @dataclass(frozen=True)
 class Support:
-    """The units that a metric rests on: their number, and what they are, for messages."""
+    """The units that a metric rests on; as text `40 patients with covid`."""
 
     number: int
-    what: str
+    kind: Kind
+    which: str = ""
+
+    def __str__(self) -> str:
+        kind = self.kind if self.number == 1 else f"{self.kind}s"
+        return f"{self.number} {kind} {self.which}".rstrip()
 
 
 def supports(
@@ -31,10 +36,10 @@ def supports(
     that are predicted to be of it, a ranking on the smaller side; whole metrics on the smallest class that is there.
     """
 
-    def count(rows: NDArray[np.bool_], what: str) -> Support:
-        return Support(len(np.unique(units.codes[rows])), f"{units.kind}s {what}")
+    def count(rows: NDArray[np.bool_], which: str) -> Support:
+        return Support(len(np.unique(units.codes[rows])), units.kind, which)
 
-    found = {"accuracy": Support(units.number, f"{units.kind}s")}
+    found = {"accuracy": Support(units.number, units.kind)}
     present: list[Support] = []
     for number, name in enumerate(classes):
         own, other = count(labels == number, f"with {name}"), count(labels != number, f"without {name}")
