@@ -91,10 +91,12 @@ def intervals(
     values = all_metrics(logits, labels, classes, positive)
     if len(units.codes) != len(labels):
         raise ValueError(f"{len(units.codes)} unit codes do not go with {len(labels)} labels")
-    empty = Intervals({}, {}, {}, units.kind, units.number, level)
+    if resamples < 2:
+        raise ValueError(f"resamples={resamples}: two give a variance, 2,000 a good one")
+    found = Intervals({}, {}, {}, units.kind, units.number, level)
     if not len(labels) or not np.isfinite(logits).all():
         why = "not given: a logit is not finite" if len(labels) else "not given: there are no images"
-        return replace(empty, flags=dict.fromkeys(values, why))
+        return replace(found, flags=dict.fromkeys(values, why))
     by_unit, strata = ByUnit.of(logits, labels, units.codes, classes, positive), strata_of(units, labels, len(classes))
     drawn, moved = replicates(by_unit, strata, resamples=resamples, seed=seed), influences(by_unit)
     spreads = {metric: _spread(value, drawn[metric], moved.get(metric), strata) for metric, value in values.items()}
@@ -103,10 +105,10 @@ def intervals(
     for metric, spread in spreads.items():
         reasons = _reasons(metric, spread, rests_on[metric], missing)
         if reasons:
-            empty.flags[metric] = "; ".join(reasons)
+            found.flags[metric] = "; ".join(reasons)
         if _given(spread, rests_on[metric]):
-            empty.method[metric], empty.ci[metric] = _interval(metric, spread, rests_on[metric].number, level)
-    return empty
+            found.method[metric], found.ci[metric] = _interval(metric, spread, rests_on[metric].number, level)
+    return found
 
 
 def _spread(value: float, drawn: Floats, moved: Floats | None, strata: NDArray[np.int64]) -> _Spread:

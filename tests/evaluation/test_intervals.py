@@ -163,6 +163,12 @@ def test_units_of_other_rows_are_refused():
         intervals(logits, labels, TWO, None, units_of(["a"]))
 
 
+def test_one_resample_is_refused():
+    logits, labels, units = draw(10)
+    with pytest.raises(ValueError, match="resamples=1"):
+        intervals(logits, labels, TWO, None, units, resamples=1)
+
+
 def test_coverage_with_patients_and_without():
     """The 95 % intervals of 200 small data sets hold the truth nearly always, those by image do not."""
     from scipy.stats import norm
