@@ -170,7 +170,7 @@ def page(rows: Sequence[Mapping[str, Any]], trials: int, resamples: int) -> str:
     return "\n".join([
         "# How often the 95 % intervals hold the truth",
         "",
-        f"python benchmarks/coverage.py --trials {trials} --resamples {resamples}",
+        f"`python benchmarks/coverage.py --trials {trials} --resamples {resamples}`",
         "",
         *_explained(trials, resamples, error, span),
         "",
@@ -186,7 +186,10 @@ def _explained(trials: int, resamples: int, error: float, span: str) -> Iterator
         f"{error:.1f} (standard error)."
     )
     if span:
-        yield f"{span}accuracy, macro-F1, sensitivity and AUROC. Below, medimg flags intervals as unsafe."
+        yield (
+            f"{span}accuracy, macro-F1, sensitivity and AUROC. Below, medimg flags what rests on fewer than {FLOOR} "
+            "patients: macro averages, AUROC and MCC rest on the smallest class, accuracy on the patients of all classes."
+        )
     yield (
         f"In brackets the same with every image counted as a patient of its own, in every "
         f"{IMAGE_LEVEL_EVERY}th of the data sets: that is what ignoring patients does."
@@ -225,13 +228,8 @@ def main(arguments: Sequence[str] | None = None, cells: Sequence[Cell] | None = 
     with multiprocessing.Pool(chosen.processes) as pool:
         for row in pool.imap(measure, tasks):
             rows.append(row)
-            about = {
-                "resamples": chosen.resamples,
-                "level": 0.95,
-                "image_level_every": IMAGE_LEVEL_EVERY,
-                "cells": rows,
-            }
-            write_json(chosen.output / "coverage.json", about)
+            about = {"resamples": chosen.resamples, "level": 0.95, "image_level_every": IMAGE_LEVEL_EVERY}
+            write_json(chosen.output / "coverage.json", about | {"cells": rows})
             write_text(chosen.output / "coverage.md", page(rows, chosen.trials, chosen.resamples))
             held = " ".join(f"{metric} {100 * row['coverage'][metric]:.1f}" for metric in METRICS)
             sys.stdout.write(f"{time.perf_counter() - start:7.0f} s  {tasks[len(rows) - 1].cell}  {held}\n")
