@@ -188,7 +188,8 @@ def _explained(trials: int, resamples: int, error: float, span: str) -> Iterator
     if span:
         yield (
             f"{span}accuracy, macro-F1, sensitivity and AUROC. Below, medimg flags what rests on fewer than {FLOOR} "
-            "patients: macro averages, AUROC and MCC rest on the smallest class, accuracy on the patients of all classes."
+            "patients: macro averages, AUROC and MCC rest on the smallest class, accuracy on the patients of all "
+            "classes."
         )
     yield (
         f"In brackets the same with every image counted as a patient of its own, in every "
