@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from medimg.evaluation.metrics import classification_metrics, confusion_matrix
+from medimg.evaluation.metrics import all_metrics, classification_metrics, confusion_matrix, metric_names
 from medimg.evaluation.predictions import softmax
 
 FIVE = ("ILD", "Lung_Cancer", "Normal", "pneumonia", "pneumothorax")
@@ -175,3 +175,49 @@ def test_auroc_keeps_the_order_of_sure_models() -> None:
     logits = np.array([[0.0, 39.0], [0.0, 40.0], [0.0, 60.0], [0.0, 70.0]])
     assert classification_metrics(logits, labels, ["a", "b"])["auroc"] == 1.0
     assert classification_metrics(logits, 1 - labels, ["a", "b"])["auroc"] == 0.0
+
+
+def compare_all(logits, labels, classes, positive):
+    """What `all_metrics` adds, against scikit-learn."""
+    found = all_metrics(logits, labels, classes, positive)
+    # Rounded, as sums in another order break ties in the last digit.
+    predicted, probabilities = logits.argmax(1), softmax(logits).round(12)
+    expected = classification_metrics(logits, labels, classes, positive)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected["balanced_accuracy"] = reference.balanced_accuracy_score(labels, predicted)
+        expected["mcc"] = reference.matthews_corrcoef(labels, predicted)
+        for number, name in enumerate(classes):
+            own, score = labels == number, probabilities[:, number]
+            both = 0 < own.sum() < len(own)
+            expected[f"precision/{name}"] = reference.precision_score(own, predicted == number, zero_division=np.nan)
+            expected[f"auroc/{name}"] = reference.roc_auc_score(own, score) if both else np.nan
+            expected[f"average_precision/{name}"] = reference.average_precision_score(own, score) if both else np.nan
+    asked = classes if len(classes) > 2 else [positive]
+    expected["average_precision"] = np.nanmean([expected[f"average_precision/{name}"] for name in asked])
+    assert found == pytest.approx(expected, abs=1e-9, nan_ok=True)
+    assert list(found) == metric_names(classes)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_all_metrics_of_two_classes(seed):
+    logits, labels = draw(60, 2, seed)
+    compare_all(logits, labels, ("normal", "covid"), "covid")
+    compare_all(logits, labels, ("normal", "covid"), "normal")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_all_metrics_of_five_classes_of_which_one_is_absent(seed):
+    compare_all(*draw(150, 5, seed), FIVE, None)
+    compare_all(*draw(150, 5, seed, present=(0, 1, 3, 4)), FIVE, None)
+
+
+def test_all_metrics_with_ties():
+    logits, labels = draw(200, 3)
+    compare_all(logits.round(0), labels, ("a", "b", "c"), None)
+
+
+def test_matthews_correlation_where_all_is_one_class():
+    one_side = np.eye(2)[[0, 0, 0, 0]]
+    assert all_metrics(one_side, np.array([0, 1, 0, 1]), ("a", "b"))["mcc"] == 0
+    assert math.isnan(all_metrics(one_side, np.array([0, 0, 0, 0]), ("a", "b"))["mcc"])
