@@ -19,9 +19,10 @@ def test_time_augmentation(folder: RunFolder, views: Any, choice: Any) -> "TestT
     from medimg.config.check import check
     from medimg.config.compose import load
 
-    if type(views) is not int or views < 0:
+    if not str(views).isdigit():
         raise RequestError(f"tta={views}: how many varied views of each image, such as tta=8; 0: none")
-    if not views:
+    number = int(views)
+    if not number:
         if choice is not None:
             raise RequestError(f"augment={choice} has no effect without tta=K, the number of varied views")
         return None
@@ -33,4 +34,4 @@ def test_time_augmentation(folder: RunFolder, views: Any, choice: Any) -> "TestT
         )
     from medimg.models.tta import TestTimeAugmentation
 
-    return TestTimeAugmentation(config.augment, views, config.seed)
+    return TestTimeAugmentation(config.augment, number, config.seed)

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from medimg.config.base import Node, NonNegativeInt, PositiveInt
+from medimg.config.base import Node, PositiveInt
 
 Share = Annotated[float, Meta(gt=0, lt=1)]
 PointName = Literal["argmax", "youden", "sensitivity_at_specificity", "specificity_at_sensitivity", "cost"]
@@ -13,9 +13,7 @@ PointName = Literal["argmax", "youden", "sensitivity_at_specificity", "specifici
 class EvaluationConfig(Node, frozen=True, kw_only=True):
     """Changes no training: `medimg evaluate` takes these keys, too, for a run that is finished."""
 
-    resamples: Annotated[
-        NonNegativeInt, Meta(description="bootstrap resamples behind the 95 % intervals; 0: no intervals")
-    ] = 2000
+    resamples: Annotated[int, Meta(ge=100, description="bootstrap resamples behind the 95 % intervals")] = 2000
     operating_point: Annotated[
         PointName, Meta(description="binary tasks: how the threshold of yes or no is chosen, on validation")
     ] = "youden"

@@ -10,6 +10,8 @@ from medimg.evaluation.counts import Floats
 
 Interval = tuple[float, float]
 
+_MANY = 10**9  # no resamples: the variance is computed outright
+
 
 def wilson(share: float, number: float, quantile: float) -> Interval:
     """The score interval of a proportion (Wilson 1927, doi:10.1080/01621459.1927.10502953).
@@ -28,6 +30,34 @@ def wilson(share: float, number: float, quantile: float) -> Interval:
 def effective_number(share: float, variance: float) -> float:
     """How many independent trials would give the variance: the number of images over the design effect (Kish 1965)."""
     return share * (1 - share) / variance
+
+
+def clustered_share(right: NDArray[np.bool_], codes: NDArray[np.integer[Any]], level: float = 0.95) -> Interval:
+    """Wilson's interval of the share of rows that are right, with as many trials as its variance over units allows.
+
+    The variance is that of a ratio of totals over units; where nothing varies, each unit counts as one trial.
+
+    Args:
+        right: bool [N].
+        codes: int [N], the unit (patient) of each row.
+        level: the coverage that is aimed at.
+
+    Returns:
+        0 and 1 where there are no rows.
+    """
+    from scipy.special import ndtri, stdtrit
+
+    if not len(right):
+        return 0.0, 1.0
+    unit = np.unique(codes, return_inverse=True)[1]
+    share, units = float(right.mean()), int(unit.max()) + 1
+    moved = np.bincount(unit, right - share) / len(right)  # the influence of each unit
+    variance = float((moved**2).sum()) * units / max(1, units - 1)
+    tail = (1 + level) / 2
+    if variance == 0 or units < 2:
+        return wilson(share, units, float(ndtri(tail)))
+    quantile = float(stdtrit(freedom(moved, np.zeros(units, dtype=np.int64), _MANY), tail))
+    return wilson(share, effective_number(share, variance), quantile)
 
 
 def on_logit_scale(value: float, variance: float, quantile: float) -> Interval:

@@ -21,7 +21,7 @@ from medimg.evaluation.metrics import all_metrics, confusion_matrix
 from medimg.evaluation.operating_points import OperatingPoint, apply_point
 from medimg.evaluation.patients import by_patient
 from medimg.evaluation.predictions import Predictions, softmax
-from medimg.evaluation.proportions import proportion_interval
+from medimg.evaluation.proportions import clustered_share
 from medimg.evaluation.sample import Sample
 from medimg.evaluation.subgroups import subgroup_tables
 from medimg.evaluation.units import Units, units_of
@@ -149,7 +149,7 @@ def _point_intervals(point: OperatingPoint, is_positive: Any, scores: Any, units
     yes = scores >= (point.threshold or 0.0)
     rows = {"sensitivity": is_positive, "specificity": ~is_positive, "ppv": yes, "npv": ~yes}
     right = yes == is_positive
-    return {name: list(proportion_interval(right[part], units.codes[part])) for name, part in rows.items()}
+    return {name: list(clustered_share(right[part], units.codes[part])) for name, part in rows.items()}
 
 
 def _subgroups(sample: Sample, settings: EvaluationConfig) -> dict[str, Any]:

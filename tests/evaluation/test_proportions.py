@@ -5,7 +5,7 @@ import pytest
 from scipy.special import expit, logit
 from scipy.stats import binomtest
 
-from medimg.evaluation.proportions import effective_number, freedom, on_logit_scale, wilson
+from medimg.evaluation.proportions import clustered_share, effective_number, freedom, on_logit_scale, wilson
 
 NORMAL = 1.959963984540054
 
@@ -58,3 +58,22 @@ def test_few_resamples_cost_freedom():
     influence = np.random.default_rng(0).normal(size=500)
     few, many = (freedom(influence, np.zeros(500, dtype=int), resamples) for resamples in (100, 10**9))
     assert 1 / few == pytest.approx(1 / many + 1 / 99)
+
+
+def test_a_share_of_independent_rows_is_near_wilsons_interval():
+    right = np.random.default_rng(0).random(400) < 0.8
+    found = clustered_share(right, np.arange(400))
+    assert found == pytest.approx(wilson(float(right.mean()), 400, 1.96), abs=0.002)
+
+
+def test_rows_of_one_unit_count_once_where_they_agree():
+    right = np.random.default_rng(1).random(100) < 0.7
+    once = clustered_share(right, np.arange(100))
+    assert clustered_share(np.repeat(right, 5), np.repeat(np.arange(100), 5)) == pytest.approx(once)
+
+
+def test_a_share_without_errors_counts_units():
+    low, high = clustered_share(np.ones(60, dtype=bool), np.repeat(np.arange(20), 3))
+    interval = binomtest(20, 20).proportion_ci(method="wilson")
+    assert (low, high) == pytest.approx((interval.low, interval.high), abs=1e-4)
+    assert clustered_share(np.ones(0, dtype=bool), np.ones(0, dtype=int)) == (0, 1)

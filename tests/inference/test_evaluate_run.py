@@ -142,6 +142,15 @@ def test_varied_views_are_averaged(run: RunFolder, tiny_run: Run) -> None:
     assert 0 < np.abs(varied - plain).max() < 0.5
 
 
+def test_views_are_asked_for_by_number(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([f"run={run.path}", "tta=1", "augment=light"]) == 0
+    assert "evaluations/tta-1-" in capsys.readouterr().out
+    with pytest.raises(RequestError, match="tta=many: how many"):
+        main([f"run={run.path}", "tta=many"])
+    with pytest.raises(RequestError, match="no effect without tta"):
+        main([f"run={run.path}", "augment=light"])
+
+
 def test_what_there_is_not_is_said(run: RunFolder) -> None:
     with pytest.raises(RequestError, match="there is no checkpoint"):
         evaluate_run(run, checkpoint="nothing.ckpt")
