@@ -9,6 +9,7 @@ from medimg.errors import Interrupted, MedimgError, RequestError, suggestion
 COMMANDS = {
     "train": "train a model, or sweep over many with -m",
     "resume": "continue an interrupted run, or extend a finished one",
+    "predict": "predict for new images: an image, a folder, DICOM, a CSV",
     "check": "inspect a data set before training: broken files, leaks between splits, shortcuts",
     "leaderboard": "rank runs by validation, with mean and spread over seeds and folds",
 }
