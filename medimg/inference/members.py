@@ -113,7 +113,7 @@ def best_of_sweep(sweep: Path, top: int | None = None) -> tuple[list[RunFolder],
         raise RequestError(f"top={top}: {sweep} has {fewest} ranked runs{of_each}\n  top={fewest} takes all")
     chosen = [run for runs in ranked.values() for run in runs[: top or min(fewest, _MOST)]]
     others = sum(len(section.runs) for section in sections[1:])
-    apart = f"; {others} runs of other images, another split or another metric are left out" if others else ""
+    apart = f"; left out: {others} of other images, another split or another metric" if others else ""
     number = f"{len(chosen) // len(ranked)}{of_each} of {len(sections[0].runs)}"
     return [run.folder for run in chosen], f"the best {number} runs of {sweep} by {sections[0].first.metric}{apart}"
 
@@ -156,9 +156,9 @@ def _member(folder: RunFolder) -> MemberRun:
 def _refuse_other_classes(one: MemberRun, other: MemberRun) -> None:
     for what, mine, theirs in (
         ("classes", list(one.manifest.classes), list(other.manifest.classes)),
-        ("positive class", one.manifest.positive_class, other.manifest.positive_class),
+        ("positive classes", one.manifest.positive_class, other.manifest.positive_class),
     ):
         if mine != theirs:
             raise RequestError(
-                f"runs of another {what} have no mean: {mine} in {one.folder.shown}, {theirs} in {other.folder.shown}"
+                f"{one.folder.shown} and {other.folder.shown} have no mean: their {what} are {mine} and {theirs}"
             )
