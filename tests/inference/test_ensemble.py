@@ -22,6 +22,7 @@ from medimg.inference.gains import gains
 from medimg.inference.loading import load_classifier
 from medimg.inference.members import members_of
 from medimg.inference.predictor import load_predictor
+from medimg.reporting.ensemble import ensemble_lines
 from medimg.runs import RunFolder
 
 FIT = {"evaluation.min_patients": 1}  # of 3 and 2 validation images
@@ -151,6 +152,29 @@ def test_folds_are_pooled_out_of_fold(trained: Trained) -> None:
     assert "each fold" in found.results["operating_points"]["reason"]
     assert found.results["temperature"]["value"] is None
     assert not gains(found, resamples=10).mean, "members that were asked about other images have no mean score"
+
+
+def test_a_missing_fold_makes_the_scores_those_of_a_part(trained: Trained, tmp_path: Path) -> None:
+    """Two of three folds: two images of the second are made to be of the third."""
+    shutil.copytree(trained.runs / "folds", tmp_path / "folds")
+    copies = [RunFolder(tmp_path / "folds" / f"fold-{fold}_seed-0") for fold in range(2)]
+    for folder in copies:
+        config = folder.config_file.read_text(encoding="utf-8")
+        assert "folds: 2" in config
+        folder.config_file.write_text(config.replace("folds: 2", "folds: 3"), encoding="utf-8")
+    gone = table(copies[1].predictions("test"))[0][:2]
+    manifest, predictions = copies[1].manifest_file, copies[1].predictions("test")
+    rows = manifest.read_text(encoding="utf-8").splitlines(keepends=True)
+    moved = [row.replace(",test,", ",train,") if row.startswith(tuple(gone)) else row for row in rows]
+    manifest.write_text("".join(moved), encoding="utf-8")
+    rows = predictions.read_text(encoding="utf-8").splitlines(keepends=True)
+    predictions.write_text("".join(row for row in rows if not row.startswith(tuple(gone))), encoding="utf-8")
+    found = scored(tmp_path, copies)
+    assert found.missing_folds == (2,)
+    assert json.loads((found.folder.path / "ensemble.json").read_text())["missing_folds"] == [2]
+    assert found.results["partial"] == {"test": [22, 24]}
+    assert not set(gone) & set(table(found.folder.predictions("test"))[0])
+    assert "No member holds out fold 2: its images are not scored." in ensemble_lines(found, gains(found, resamples=9))
 
 
 def test_other_images_are_asked_of_all(trained: Trained, mean: Scored, tmp_path: Path) -> None:
