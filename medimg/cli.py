@@ -10,6 +10,8 @@ COMMANDS = {
     "train": "train a model, or sweep over many with -m",
     "resume": "continue an interrupted run, or extend a finished one",
     "evaluate": "score a trained run again: another checkpoint, split or data set, with intervals",
+    "predict": "predict for new images: an image, a folder, DICOM, a CSV",
+    "ensemble": "average the probabilities of several runs, or the best of a sweep; score and use them as one",
     "check": "inspect a data set before training: broken files, leaks between splits, shortcuts",
     "leaderboard": "rank runs by validation, with mean and spread over seeds and folds",
 }

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ensemble_runs import Trained, train_members
 from PIL import Image
 
 from medimg.config.compose import load
@@ -67,6 +68,15 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory, session_cache: Path) -> t
     config = load(tiny_overrides(home, session_cache))
     run_job(config, folder, in_sweep=False)
     return folder, config
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """Runs that ensembles are made of; to be looked at, and copied where they are to be changed."""
+    home = tmp_path_factory.mktemp("members")
+    for number, split in enumerate(("train", "test")):
+        draw_folder(home / "images" / split, {"a": 12, "b": 12}, seed=number)
+    return train_members(home)
 
 
 def tiny_overrides(home: Path, cache: Path) -> list[str]:

@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from medimg.commands.options import overrides_only
+from medimg.commands.options import listed, overrides_only
 from medimg.errors import RequestError, suggestion
 from medimg.runs import RunFolder
 from medimg.runs.records import find_runs
@@ -57,7 +56,7 @@ def _given(overrides: Sequence[str]) -> dict[str, list[str]]:
     from medimg.config.quoting import quoted
 
     lists = [line for line in overrides if line.startswith("dir=[")]
-    given = {"dir": [path for line in lists for path in _listed(line)]} if lists else {}
+    given = {"dir": [path for line in lists for path in listed(line)]} if lists else {}
     for override in parse(quoted([line for line in overrides if line not in lists], text=KEYS)):
         key = override.key_or_group
         if key not in KEYS:
@@ -69,16 +68,3 @@ def _given(overrides: Sequence[str]) -> dict[str, list[str]]:
         if not paths or not all(paths):
             raise RequestError(f"{key}= names no folder\n  dir=runs/STUDY, or several: dir=[runs/STUDY,runs/OTHER]")
     return given
-
-
-def _listed(line: str) -> list[str]:
-    """The paths of `dir=[a,b]`. Without quotes they are taken as they stand: 2024_01 is a folder and no number."""
-    inside = line.removeprefix("dir=[").removesuffix("]")
-    if not line.endswith("]"):
-        raise RequestError(f"{line}: the list has no end\n  dir=[runs/STUDY,runs/OTHER]")
-    if '"' not in inside and "'" not in inside:
-        return [path.strip() for path in inside.split(",")]
-    from medimg.config.compose import parse
-
-    value: Any = parse([line])[0].value()
-    return [str(path) for path in value]

@@ -64,6 +64,24 @@ def key_values(
     return values
 
 
+def listed(line: str) -> list[str]:
+    """The paths of `KEY=[a,b]`. Without quotes they are taken as they stand: 2024_01 is a folder and no number.
+
+    Raises:
+        RequestError: the list has no end.
+    """
+    key, _, value = line.partition("=")
+    if not value.endswith("]"):
+        raise RequestError(f"{line}: the list has no end\n  {key}=[runs/A,runs/B]")
+    inside = value.removeprefix("[").removesuffix("]")
+    if '"' not in inside and "'" not in inside:
+        return [path.strip() for path in inside.split(",")]
+    from medimg.config.compose import parse
+
+    parsed: Any = parse([line])[0].value()
+    return [str(path) for path in parsed]
+
+
 def needed_run(values: dict[str, Any]) -> RunFolder:
     """The run that `run=` and `paths.runs=` mean; both are taken out of the values.
 

@@ -76,15 +76,19 @@ def collate(items: Sequence[Item | Unreadable]) -> Batch:
     """Stack images of one size; where any is float, all become float in 0..1. Unreadable ones are kept apart."""
     unreadable = tuple(item for item in items if isinstance(item, Unreadable))
     readable = [item for item in items if not isinstance(item, Unreadable)]
-    images = [image for image, _, _ in readable]
-    if any(image.is_floating_point() for image in images):
-        images = [Preprocessing.to_unit(image) for image in images]
     return Batch(
-        image=torch.stack(images) if images else torch.empty(0),
+        image=stack([image for image, _, _ in readable]),
         label=torch.tensor([label for _, label, _ in readable], dtype=torch.int64),
         index=torch.tensor([index for _, _, index in readable], dtype=torch.int64),
         unreadable=unreadable,
     )
+
+
+def stack(images: Sequence[Tensor]) -> Tensor:
+    """Images of one size as [B, C, H, W]; where any is float, all become float in 0..1. Nothing of no image."""
+    if any(image.is_floating_point() for image in images):
+        images = [Preprocessing.to_unit(image) for image in images]
+    return torch.stack(list(images)) if images else torch.empty(0)
 
 
 def raise_unreadable(batch: Batch) -> None:

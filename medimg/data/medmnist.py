@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medimg.data.manifest import Manifest, Record, examples, parse_split
-from medimg.data.readers.npz import LAYOUTS, Member, image_members, members, read_array
+from medimg.data.readers.npz import LAYOUTS, Member, image_members, members, read_array, row_names
 from medimg.errors import RequestError
 
 _EXPECTED = (
@@ -34,17 +34,18 @@ def read_medmnist(file: Path, classes: tuple[str, ...] | None) -> Manifest:
     names = _names(file, labels, classes)
     records, first = [], 0
     for split, member in images.items():
-        _check_images(file, member)
-        digits = len(str(max(member.shape[0] - 1, 1)))
+        check_images(file, member)
+        rows = zip(row_names(split, member), labels[split].tolist(), strict=True)
         records += [
-            Record(f"{split}/{row:0{digits}d}", names[label], parse_split(split), file=file.name, frame=first + row)
-            for row, label in enumerate(labels[split].tolist())
+            Record(name, names[label], parse_split(split), file=file.name, frame=frame)
+            for frame, (name, label) in enumerate(rows, start=first)
         ]
         first += member.shape[0]
     return Manifest(root=file.parent, records=tuple(records))
 
 
-def _check_images(file: Path, member: Member) -> None:
+def check_images(file: Path, member: Member) -> None:
+    """Raises RequestError where an array holds no pictures."""
     if len(member.shape) == 4 and member.shape[-1] not in {1, 3}:
         sizes = "x".join(map(str, member.shape[1:]))
         raise RequestError(

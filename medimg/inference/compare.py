@@ -8,8 +8,8 @@ from medimg.evaluation.comparison import Comparison, compare
 from medimg.evaluation.predictions import Predictions
 from medimg.evaluation.sample import Sample
 from medimg.files import write_json
+from medimg.inference.finding import find_model
 from medimg.runs import RunFolder
-from medimg.runs.folder import find_run
 
 METRICS = ("f1_macro", "accuracy", "auroc")
 
@@ -20,20 +20,21 @@ def compare_runs(place: RunFolder, run: RunFolder, other: str, split: str, sampl
     Args:
         place: where the evaluation is: the run's own folder, or one below its `evaluations/`.
         run: that was evaluated.
-        other: the other run folder.
+        other: the folder of the other run, or of an ensemble.
         split: of the images.
         sample: of this run, for its patients.
 
     Raises:
         RequestError: the other run has no such evaluation, or one of other images.
     """
-    folder = find_run(other, Path("runs"))
+    folder = RunFolder(find_model(other, Path("runs")))
     twin = RunFolder(folder.path / place.path.relative_to(run.path))
     file = twin.predictions(split)
     if not file.is_file():
         raise RequestError(
             f"compare={other}: it has no {file.relative_to(folder.path)}\n"
-            f"  medimg evaluate run={folder.shown} split={split} with the same other keys makes it"
+            f"  medimg evaluate run={folder.shown} split={split} with the same other keys makes it; "
+            "for an ensemble, medimg ensemble does"
         )
     theirs = Predictions.read_csv(file)
     found = [

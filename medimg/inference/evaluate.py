@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medimg.config.build import locate
-from medimg.config.check import Allowed, target_of
-from medimg.data.datamodule import ImageDataModule
+from medimg.config.check import Allowed
 from medimg.data.manifest import Split, read_manifest_csv
 from medimg.data.seen import seen_in, told
 from medimg.errors import RequestError
@@ -18,12 +16,13 @@ from medimg.evaluation.predictions import Predictions
 from medimg.evaluation.sample import Sample
 from medimg.inference.images import Images, images_of, own_images, refuse_missing_split, run_config
 from medimg.inference.loading import load_classifier
+from medimg.inference.tables import known_table, predicted_table
 from medimg.models.classifier import ImageClassifier
 from medimg.models.tta import TestTimeAugmentation
 from medimg.runs import RunFolder
 from medimg.runs.lock import locked
 from medimg.training.checkpoint_files import read_checkpoint
-from medimg.training.evaluate import ResultsWriter, predict, sample_of
+from medimg.training.evaluate import ResultsWriter, sample_of
 from medimg.training.trainer import predicting_trainer
 
 log = logging.getLogger(__name__)
@@ -148,7 +147,7 @@ class Evaluator:
                     writer.add(other, table)
             else:
                 writer = self._writer(place, checkpoint, self._fitted(home, classifier, checkpoint))
-                writer.add(split, self._predict(classifier, self.images, split))
+                writer.add(split, predicted_table(self.trainer, classifier, self.images, split))
         return Evaluated(place, checkpoint, writer.results, writer.samples)
 
     def _place(self, checkpoint: Checkpoint, images: str | None) -> RunFolder:
@@ -166,11 +165,11 @@ class Evaluator:
     ) -> Iterator[tuple[Split, Predictions]]:
         """The asked split and validation, and what else was predicted by this checkpoint before."""
         for other in _ORDER:
-            known = None if other == split else _known(place, checkpoint, images, other)
+            known = None if other == split else known_table(place, checkpoint.epoch, images.manifest, other)
             if known is not None:
                 yield other, known
             elif other == split or (other == "val" and images.manifest.of("val")):
-                yield other, self._predict(classifier, images, other)
+                yield other, predicted_table(self.trainer, classifier, images, other)
 
     def _fitted(self, home: RunFolder, classifier: ImageClassifier, checkpoint: Checkpoint) -> Fitted:
         """Thresholds and temperature for other images: from validation of the run, by the same checkpoint."""
@@ -186,19 +185,3 @@ class Evaluator:
             if split == "val":
                 return fit(sample_of(table, own.manifest, "val"), settings, positive)
         return fit(None, settings, positive)
-
-    def _predict(self, classifier: ImageClassifier, images: Images, split: Split) -> Predictions:
-        config = images.config
-        data: ImageDataModule = locate(target_of(config.data)[0])(
-            config.data, preprocessing=classifier.preprocessing, seed=config.seed, manifest=images.manifest
-        )
-        return predict(self.trainer, classifier, data, [split])[split]
-
-
-def _known(place: RunFolder, checkpoint: Checkpoint, images: Images, split: Split) -> Predictions | None:
-    """A table that this checkpoint has left of a whole split; None where there is none."""
-    file = place.predictions(split)
-    if not file.is_file() or place.results().get("best_epoch") != checkpoint.epoch:
-        return None
-    table = Predictions.read_csv(file)
-    return table if set(table.paths) == {record.path for record in images.manifest.of(split)} else None

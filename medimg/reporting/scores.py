@@ -91,9 +91,9 @@ def _number(value: float | None) -> str:
     return "-" if value is None or math.isnan(value) else f"{value:.3f}"
 
 
-def comparison_lines(found: Sequence["Comparison"]) -> str:
-    """The differences of two runs."""
-    header = ["", "this run", "the other", "difference (95 % interval)", "p"]
+def comparison_lines(found: Sequence["Comparison"], names: tuple[str, str] = ("this run", "the other")) -> str:
+    """The differences of two runs, whose names head the columns."""
+    header = ["", *names, "difference (95 % interval)", "p"]
     rows = [
         [
             WHOLE[one.metric],

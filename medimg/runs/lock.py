@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from medimg.errors import RequestError
 
@@ -40,7 +40,7 @@ def locked(folder: Path) -> Iterator[None]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / NAME).open("a+", encoding="utf-8") as stream:
-        if not any(_take(stream) or time.sleep(0.02) for _ in range(_TRIES)):  # type: ignore[func-returns-value]
+        if not any(take(stream) or time.sleep(0.02) for _ in range(_TRIES)):  # type: ignore[func-returns-value]
             raise LockedError(
                 f"{folder} is being written by another process: {_owner(stream)}\n  wait until it ends, or end it first"
             )
@@ -60,7 +60,7 @@ def is_locked(folder: Path) -> bool:
         return False
     try:
         with (folder / NAME).open("r+", encoding="utf-8") as stream:
-            return not _take(stream)
+            return not take(stream)
     except OSError:
         return False
 
@@ -77,7 +77,8 @@ def is_abandoned(folder: Path) -> bool:
     return here and not is_locked(folder)
 
 
-def _take(stream: IO[str]) -> bool:
+def take(stream: IO[Any]) -> bool:
+    """Locks an open file for this process until any descriptor of it is closed; False where another one holds it."""
     if fcntl is None:
         return True
     try:

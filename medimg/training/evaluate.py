@@ -75,7 +75,7 @@ class ResultsWriter:
         folder: to write to.
         manifest: the images.
         settings: of the evaluation.
-        epoch: of the checkpoint.
+        epoch: of the checkpoint; None: there is no single one.
         fitted: thresholds and temperature, where they do not come from this folder's own validation.
     """
 
@@ -84,7 +84,7 @@ class ResultsWriter:
         folder: RunFolder,
         manifest: Manifest,
         settings: EvaluationConfig,
-        epoch: int,
+        epoch: int | None,
         fitted: Fitted | None = None,
     ) -> None:
         self.folder, self.manifest, self.settings = folder, manifest, settings

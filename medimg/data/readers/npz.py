@@ -61,6 +61,13 @@ def image_members(file: Path) -> dict[str, Member]:
     return {}
 
 
+def row_names(split: str, member: Member) -> list[str]:
+    """What the rows of a split are called: `train/000`, of one length, so that they sort as they stand."""
+    rows = member.shape[0] if member.shape else 0
+    digits = len(str(max(rows - 1, 1)))
+    return [f"{split}/{row:0{digits}d}" for row in range(rows)]
+
+
 def read_array(file: Path, member: Member) -> NDArray[Any]:
     """An array: mapped from the archive where it is not compressed, otherwise read once a process and kept."""
     if member.dtype.hasobject:

@@ -1,0 +1,134 @@
+"""Predictions for a list of images, batch by batch into a table; memory does not grow with the list."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from lightning.fabric import Fabric
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from tqdm import tqdm
+
+from medimg.config import TrainerConfig
+from medimg.errors import RequestError
+from medimg.inference.inputs import Inputs
+from medimg.inference.part_file import PartFile
+from medimg.inference.predictor import Predictor
+from medimg.inference.reading import InputBatch, batches
+from medimg.inference.rows import Row, Table, Tally
+from medimg.training.trainer import precision
+
+if TYPE_CHECKING:
+    from medimg.inference.maps import MapWriter
+
+
+@dataclass(frozen=True)
+class Loading:
+    """How images get to the model; none of it changes what the model says of them.
+
+    Attributes:
+        batch_size: images at a time.
+        num_workers: processes that read images; 0: this one does.
+        accelerator: where to compute, as Lightning calls it.
+    """
+
+    batch_size: int = 32
+    num_workers: int = 2
+    accelerator: str = "auto"
+
+
+def write_predictions(file: Path, predictor: Predictor, inputs: Inputs, table: Table, loading: Loading) -> Tally:
+    """Writes a row for each image, in the order of the list, and a picture where the table has a column for it.
+
+    A request that was ended goes on after the last batch that it wrote, and leaves the same file as one that was not.
+
+    Raises:
+        RequestError: the file is there already, or unfinished rows of another request, or the accelerator is not.
+    """
+    identity = {
+        "model": predictor.identity,
+        "images": inputs.digest(),
+        "columns": ",".join(table.header),
+    }
+    tally, done = Tally(), 0
+    with PartFile(file, table.header, identity) as part:
+        for row in part.take_up((item.path for item in inputs.items), _whole_batches(len(inputs.items), loading)):
+            tally.add(row, table.header)
+            done += 1
+        for rows in _answers(file, predictor, inputs, table, loading, done):
+            part.append(rows)
+            for row in rows:
+                tally.add(row, table.header)
+        part.finish()
+    return tally
+
+
+def _whole_batches(total: int, loading: Loading) -> Callable[[int], int]:
+    """So many rows that the next batch begins where it would have: another batch can change the last digits."""
+    return lambda rows: rows if rows == total else rows - rows % loading.batch_size
+
+
+def _answers(
+    file: Path, predictor: Predictor, inputs: Inputs, table: Table, loading: Loading, done: int
+) -> Iterator[list[Row]]:
+    """The rows of each batch from a position on."""
+    fabric = _fabric(predictor, loading.accelerator)
+    for member in predictor.members:
+        fabric.to_device(member.classifier)
+    writer = _map_writer(file, len(inputs.items)) if table.maps else None
+    found = batches(
+        inputs.items,
+        predictor.readings,
+        start=done,
+        batch_size=loading.batch_size,
+        num_workers=min(loading.num_workers, len(inputs.items) - done),
+        pin_memory=fabric.device.type == "cuda",
+    )
+    # None: shown where stderr is a terminal
+    with tqdm(total=len(inputs.items), initial=done, unit="image", disable=None) as progress:
+        for batch in found:
+            rows = _rows(batch, predictor, inputs, table, fabric, writer)
+            yield rows
+            progress.update(len(rows))
+
+
+def _rows(
+    batch: InputBatch, predictor: Predictor, inputs: Inputs, table: Table, fabric: Fabric, writer: "MapWriter | None"
+) -> list[Row]:
+    """The rows of a batch, those that could not be read included, in the order of the list."""
+    paths = {position: inputs.items[position].path for position in (*batch.positions, *batch.problems)}
+    rows = {position: table.failed(paths[position], reason) for position, reason in batch.problems.items()}
+    if batch.positions:
+        moved = dict(zip(predictor.readings, fabric.to_device(batch.images), strict=True))
+        images = [moved[member.reading] for member in predictor.members]
+        with torch.inference_mode(), fabric.autocast():
+            logits = predictor.logits(images, torch.tensor(batch.positions)).cpu().double()
+        pictures = [""] * len(logits)
+        if writer is not None:
+            targets = logits.argmax(dim=1).to(fabric.device)
+            names = [paths[position] for position in batch.positions]
+            pictures = writer.write(predictor, images, targets, batch.positions, names)
+        for position, values, picture in zip(batch.positions, logits.numpy(), pictures, strict=True):
+            rows[position] = table.row(paths[position], values, picture)
+    return [rows[position] for position in sorted(rows)]
+
+
+def _map_writer(file: Path, total: int) -> "MapWriter":
+    from medimg.inference.maps import MapWriter
+
+    return MapWriter(file, total)
+
+
+def _fabric(predictor: Predictor, accelerator: str) -> Fabric:
+    """The device, in the precision of the training where all members agree and the device can."""
+    asked = {member.precision for member in predictor.members}
+    try:
+        config = TrainerConfig(accelerator=accelerator, precision=asked.pop() if len(asked) == 1 else "auto")  # type: ignore[arg-type]
+        chosen = precision(config)
+        on_gpu = accelerator != "cpu" and torch.cuda.is_available()
+        if chosen in {16, "16-mixed"} and not on_gpu:
+            chosen = "32-true"  # half precision with 16 bits is there on GPUs alone
+        return Fabric(accelerator=accelerator, devices=1, precision=chosen)
+    except (MisconfigurationException, ValueError, RuntimeError) as error:
+        raise RequestError(f"accelerator={accelerator} cannot be used here: {error}") from error

@@ -1,0 +1,31 @@
+"""The predictions table of a trained model on a split: the one that is there already, or a new one."""
+
+import lightning as L
+
+from medimg.config.build import locate
+from medimg.config.check import target_of
+from medimg.data.datamodule import ImageDataModule
+from medimg.data.manifest import Manifest, Split
+from medimg.evaluation.predictions import Predictions
+from medimg.inference.images import Images
+from medimg.models.classifier import ImageClassifier
+from medimg.runs import RunFolder
+from medimg.training.evaluate import predict
+
+
+def known_table(place: RunFolder, epoch: int, manifest: Manifest, split: Split) -> Predictions | None:
+    """A table that the checkpoint of this epoch has left of a whole split; None where there is none."""
+    file = place.predictions(split)
+    if not file.is_file() or place.results().get("best_epoch") != epoch:
+        return None
+    table = Predictions.read_csv(file)
+    return table if set(table.paths) == {record.path for record in manifest.of(split)} else None
+
+
+def predicted_table(trainer: L.Trainer, classifier: ImageClassifier, images: Images, split: Split) -> Predictions:
+    """What the classifier, as it is, says of a split; nothing is written."""
+    config = images.config
+    data: ImageDataModule = locate(target_of(config.data)[0])(
+        config.data, preprocessing=classifier.preprocessing, seed=config.seed, manifest=images.manifest
+    )
+    return predict(trainer, classifier, data, [split])[split]
