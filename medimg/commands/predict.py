@@ -131,8 +131,8 @@ def _predict(options: _Options) -> int:
         show(f"left out, as they are no images: {counts}", sys.stderr)
     loading = Loading(options.batch_size, options.num_workers, options.accelerator)
     try:
-        with interruptible():
-            tally = write_predictions(output, predictor, inputs, table, loading)
+        with interruptible() as interrupts:
+            tally = write_predictions(output, predictor, inputs, table, loading, interrupts)
     except Interrupted:
         show("the rows so far are kept: the same command goes on with them", sys.stderr)
         raise

@@ -1,6 +1,7 @@
 """Predictions for a list of images, batch by batch into a table; memory does not grow with the list."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from medimg.inference.part_file import PartFile
 from medimg.inference.predictor import Predictor
 from medimg.inference.reading import InputBatch, batches
 from medimg.inference.rows import Row, Table, Tally, maps_folder
+from medimg.training.interrupts import Interrupts
 from medimg.training.trainer import precision
 
 if TYPE_CHECKING:
@@ -38,13 +40,21 @@ class Loading:
     accelerator: str = "auto"
 
 
-def write_predictions(file: Path, predictor: Predictor, inputs: Inputs, table: Table, loading: Loading) -> Tally:
+def write_predictions(
+    file: Path,
+    predictor: Predictor,
+    inputs: Inputs,
+    table: Table,
+    loading: Loading,
+    interrupts: Interrupts | None = None,
+) -> Tally:
     """Writes a row for each image, in the order of the list, and a picture where the table has a column for it.
 
     A request that was ended goes on after the last batch that it wrote, and leaves the same file as one that was not.
 
     Raises:
         RequestError: the file is there already, or unfinished rows of another request, or the accelerator is not.
+        Interrupted: a signal came; the batches so far are written.
     """
     identity = {
         "model": predictor.identity,
@@ -54,15 +64,19 @@ def write_predictions(file: Path, predictor: Predictor, inputs: Inputs, table: T
     fabric = _fabric(predictor, loading.accelerator)
     writer = _map_writer(file, len(inputs.items)) if table.maps else None
     work = _Work(predictor, inputs, table, fabric, writer)
-    tally, done = Tally(), 0
+    tally, done, interrupts = Tally(), 0, interrupts or Interrupts()
     with PartFile(file, table.header, identity, [maps_folder(file)] if table.maps else []) as part:
         for row in part.take_up((item.path for item in inputs.items), _whole_batches(len(inputs.items), loading)):
             tally.add(row, table.header)
             done += 1
-        for rows in work.from_position(done, loading):
-            part.append(rows)
-            for row in rows:
-                tally.add(row, table.header)
+        # between batches, where no worker is in the middle of handing one over
+        with interrupts.deferred(), closing(work.from_position(done, loading)) as answers:
+            for rows in answers:
+                part.append(rows)
+                for row in rows:
+                    tally.add(row, table.header)
+                if interrupts.noted is not None:
+                    break
         part.finish()
     return tally
 
@@ -82,7 +96,7 @@ class _Work:
     fabric: Fabric
     writer: "MapWriter | None"
 
-    def from_position(self, done: int, loading: Loading) -> Iterator[list[Row]]:
+    def from_position(self, done: int, loading: Loading) -> Generator[list[Row], None, None]:
         """The rows of each batch from a position on."""
         for member in self.predictor.members:
             self.fabric.to_device(member.classifier)
@@ -96,7 +110,7 @@ class _Work:
             pin_memory=self.fabric.device.type == "cuda",
         )
         # None: shown where stderr is a terminal
-        with tqdm(total=total, initial=done, unit="image", disable=None) as progress:
+        with closing(found), tqdm(total=total, initial=done, unit="image", disable=None) as progress:
             for batch in found:
                 rows = self._rows(batch)
                 yield rows
