@@ -11,7 +11,7 @@ from msgspec import Meta
 from medimg.commands.options import overrides_only
 from medimg.config.augment import AugmentConfig
 from medimg.config.base import Node, NonNegativeInt, PositiveInt
-from medimg.errors import Interrupted, RequestError, suggestion
+from medimg.errors import Interrupted, MedimgError, RequestError, suggestion
 from medimg.terminal import show
 
 if TYPE_CHECKING:
@@ -136,8 +136,30 @@ def _predict(options: _Options) -> int:
     except Interrupted:
         show("the rows so far are kept: the same command goes on with them", sys.stderr)
         raise
+    except (RuntimeError, OSError) as error:
+        if told := _told(error):
+            raise told from error
+        raise
     _show_result(tally, table, Path(options.output))
     return 1 if tally.failed else 0
+
+
+def _told(error: RuntimeError | OSError) -> MedimgError | None:
+    """What is said of an error whose cure is known."""
+    from torch import OutOfMemoryError
+
+    from medimg.training.failures import dead_loader, is_full_disk
+
+    goes_on = "the rows so far are kept, and the same command goes on with them"
+    if isinstance(error, OutOfMemoryError):
+        return MedimgError(
+            f"the accelerator has too little memory: {goes_on}\n  with fewer images at a time: batch_size=8"
+        )
+    if dead := dead_loader(error):
+        return MedimgError(f"{dead}\n  {goes_on}, without such processes: num_workers=0")
+    if is_full_disk(error):
+        return MedimgError(f"the disk is full: {goes_on}\n  make room first")
+    return None
 
 
 def _augmentation(name: str | None) -> AugmentConfig | None:

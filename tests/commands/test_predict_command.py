@@ -1,6 +1,7 @@
 """`medimg predict`: a row for each image, whatever it is, and no row lost or made twice."""
 
 import csv
+import errno
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from conftest import draw_folder
 from medical_files import make_dicom
 from PIL import Image
@@ -176,6 +178,30 @@ def test_ctrl_c_keeps_what_there_is(home: Path, ask: Ask, monkeypatch: pytest.Mo
     assert code == 130 and "the same command goes on" in err
     assert not Path("predictions.csv").exists()
     assert ask("input=images")[0] == 1
+    assert len(rows()) == 40
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "named"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), 1, ["batch_size=8"]),
+        (RuntimeError("DataLoader worker (pid 71) is killed by signal: Killed. "), 1, ["pid 71", "num_workers=0"]),
+        (OSError(errno.ENOSPC, "No space left on device"), 1, ["disk is full"]),
+        (PermissionError(errno.EACCES, "Permission denied", "x.csv"), 2, ["x.csv"]),
+    ],
+)
+def test_failures_with_a_cure(
+    home: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch, raised: Exception, code: int, named: list[str]
+) -> None:
+    def fail(_: part_file.PartFile, new: list[Row]) -> None:
+        raise raised
+
+    with monkeypatch.context() as patched:
+        patched.setattr(part_file.PartFile, "append", fail)
+        found, _, err = ask("input=images")
+    assert found == code
+    assert all(words in err for words in named)
+    assert ask("input=images", "batch_size=3")[0] == 1
     assert len(rows()) == 40
 
 
