@@ -11,7 +11,7 @@ from msgspec import Meta
 from medimg.commands.options import overrides_only
 from medimg.config.augment import AugmentConfig
 from medimg.config.base import Node, NonNegativeInt, PositiveInt
-from medimg.errors import Interrupted, RequestError, suggestion
+from medimg.errors import Interrupted, MedimgError, RequestError, suggestion
 from medimg.terminal import show
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _options(overrides: Sequence[str]) -> _Options:
     given: dict[str, Any] = {}
     for override in parse(quoted(overrides, text=_TEXT)):
         key = override.key_or_group
-        if key not in known and not key.startswith("allow"):
+        if key not in known:
             raise RequestError(f"predict has no key {key!r}. {suggestion(key, known)}\n  keys: {', '.join(known)}")
         if override.is_sweep_override():
             raise RequestError(f"{override.input_line}: predict takes one value\n  a value with commas is quoted twice")
@@ -116,9 +116,6 @@ def _predict(options: _Options) -> int:
     refuse_existing(output)
     augmentation = _augmentation(options.augment)
     inputs = list_inputs(options.input, without=maps_folder(output))
-    if inputs.left_out:
-        endings = ", ".join(sorted(suffix or "no ending" for suffix in inputs.left_out))
-        show(f"{inputs.left_out.total()} files that are no images are left out ({endings})", sys.stderr)
 
     from medimg.inference.predict import Loading, write_predictions
     from medimg.inference.predictor import load_predictor
@@ -129,15 +126,40 @@ def _predict(options: _Options) -> int:
         predictor = predictor.with_views(options.tta, augmentation)
     table = Table.of(predictor, maps=options.explain)
     show(_said_of(predictor, table))
+    if inputs.left_out:
+        counts = ", ".join(f"{count} {suffix or 'without ending'}" for suffix, count in sorted(inputs.left_out.items()))
+        show(f"left out, as they are no images: {counts}", sys.stderr)
     loading = Loading(options.batch_size, options.num_workers, options.accelerator)
     try:
-        with interruptible():
-            tally = write_predictions(output, predictor, inputs, table, loading)
+        with interruptible() as interrupts:
+            tally = write_predictions(output, predictor, inputs, table, loading, interrupts)
     except Interrupted:
         show("the rows so far are kept: the same command goes on with them", sys.stderr)
         raise
+    except (RuntimeError, OSError) as error:
+        if told := _told(error):
+            raise told from error
+        raise
     _show_result(tally, table, Path(options.output))
     return 1 if tally.failed else 0
+
+
+def _told(error: RuntimeError | OSError) -> MedimgError | None:
+    """What is said of an error whose cure is known."""
+    from torch import OutOfMemoryError
+
+    from medimg.training.failures import dead_loader, is_full_disk
+
+    goes_on = "the rows so far are kept, and the same command goes on with them"
+    if isinstance(error, OutOfMemoryError):
+        return MedimgError(
+            f"the accelerator has too little memory: {goes_on}\n  with fewer images at a time: batch_size=8"
+        )
+    if dead := dead_loader(error):
+        return MedimgError(f"{dead}\n  {goes_on}, without such processes: num_workers=0")
+    if is_full_disk(error):
+        return MedimgError(f"the disk is full: {goes_on}\n  make room first")
+    return None
 
 
 def _augmentation(name: str | None) -> AugmentConfig | None:
@@ -166,11 +188,12 @@ def _show_result(tally: "Tally", table: "Table", output: Path) -> None:
 
     counts = [f"{tally.classes[name]} {name}" for name in table.classes]
     positive = f"; {tally.positive} positive" if table.positive_class is not None else ""
-    show(f"{tally.classes.total()} images: {', '.join(counts)}{positive}")
+    show(f"predictions: {tally.classes.total()} ({', '.join(counts)}{positive})")
     show(f"Written: {output}{f', {maps_folder(output)}' if table.maps else ''}")
     if tally.failed:
         shown = "".join(f"\n  {path}: {reason}" for path, reason in tally.first_failed)
         more = f"\n  and {tally.failed - len(tally.first_failed)} more: see the column error" * (
             tally.failed > len(tally.first_failed)
         )
-        show(f"medimg: {tally.failed} images have no prediction:{shown}{more}", sys.stderr)
+        total = tally.failed + tally.classes.total()
+        show(f"medimg: no prediction for {tally.failed} of {total}:{shown}{more}", sys.stderr)

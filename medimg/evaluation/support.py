@@ -32,14 +32,14 @@ def supports(
 ) -> dict[str, Support]:
     """What each metric of `all_metrics` rests on.
 
-    Accuracy rests on all units; sensitivity and F1 of a class on its own, specificity on the others, precision on those
+    Accuracy rests on all units, by their mean number a class, as docs/coverage.md counts them; sensitivity and F1 of a class on its own, specificity on the others, precision on those
     that are predicted to be of it, a ranking on the smaller side; whole metrics on the smallest class that is there.
     """
 
     def count(rows: NDArray[np.bool_], which: str) -> Support:
         return Support(len(np.unique(units.codes[rows])), units.kind, which)
 
-    found = {"accuracy": Support(units.number, units.kind)}
+    found: dict[str, Support] = {}
     present: list[Support] = []
     for number, name in enumerate(classes):
         own, other = count(labels == number, f"with {name}"), count(labels != number, f"without {name}")
@@ -48,6 +48,7 @@ def supports(
         smaller = min(own, other, key=lambda each: each.number)
         found |= {f"auroc/{name}": smaller, f"average_precision/{name}": smaller}
         present += [own] if own.number else []
+    found["accuracy"] = Support(units.number // max(1, len(present)), units.kind, "a class on average")
     smallest = min(present, key=lambda each: each.number)
     return found | dict.fromkeys((*AVERAGES, "mcc"), smallest)
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from medimg.data.frames import expand_files
 from medimg.data.manifest import FILE_COLUMN, FRAME_COLUMN, Manifest, Record, normalise_path, read_table
-from medimg.data.readers.refusals import MissingExtraError
+from medimg.data.problems import gathered
 from medimg.data.readers.sniff import may_be_nameless_dicom, suffix_of
 from medimg.data.sources import IMAGE_SUFFIXES
 from medimg.errors import RequestError
@@ -134,15 +134,11 @@ def _expanded(item: Input) -> list[Input]:
     if item.frame is not None or item.problem is not None:
         return [item]
     file = Path(item.file)
-    try:
-        if suffix_of(file.name) == _ARCHIVE:
-            return _archived(item, file)
-        source = Manifest(file.parent, (Record(item.path, "", file=item.file),))
-        records = expand_files(source, "expand", None).records
-    except MissingExtraError:
-        raise
-    except RequestError as error:
-        return [item._replace(problem=str(error))]
+    if suffix_of(file.name) == _ARCHIVE:
+        return _archived(item, file)
+    source = Manifest(file.parent, (Record(item.path, "", file=item.file),))
+    with gathered():  # what is wrong with a file is said by whoever reads it
+        records = expand_files(source, "expand").records
     return [Input(record.path, item.file, record.frame) for record in records]
 
 
@@ -150,9 +146,12 @@ def _archived(item: Input, file: Path) -> list[Input]:
     from medimg.data.medmnist import check_images
     from medimg.data.readers.npz import image_members, row_names
 
-    images = image_members(file)
-    for member in images.values():
-        check_images(file, member)
+    try:
+        images = image_members(file)
+        for member in images.values():
+            check_images(file, member)
+    except RequestError as error:
+        return [item._replace(problem=str(error))]
     names = [name for split, member in images.items() for name in row_names(split, member)]
     # without a row: reading it says what an archive has to hold
     return [Input(f"{item.path}#{name}", item.file, row) for row, name in enumerate(names)] or [item]

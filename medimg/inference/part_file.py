@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
 from types import TracebackType
@@ -15,9 +15,9 @@ from medimg.runs.lock import take
 
 
 def refuse_existing(file: Path) -> None:
-    """Raises RequestError where the table would write over something."""
+    """Raises RequestError where the table, or what belongs to it, would be written over something."""
     if file.exists():
-        raise RequestError(f"output={file}: it is there already, and is not written over\n  give another output=")
+        raise RequestError(f"{file} is there already, and is not written over\n  give another output=")
 
 
 class PartFile:
@@ -29,13 +29,15 @@ class PartFile:
         file: where the table will be.
         header: its columns.
         identity: named digests of all that the rows depend on.
+        beside: what else belongs to the table, and must not be there before its first row.
 
     Raises:
         RequestError: the file is there, or the part of another request, or another process is writing it.
     """
 
-    def __init__(self, file: Path, header: Row, identity: Mapping[str, str]) -> None:
+    def __init__(self, file: Path, header: Row, identity: Mapping[str, str], beside: Sequence[Path] = ()) -> None:
         self.file = file
+        self._beside = beside
         self.part = file.with_name(f".{file.name}.part")
         self._header = as_line(header)
         self._width = len(header)
@@ -43,7 +45,9 @@ class PartFile:
         self._sidecar = file.with_name(f"{self.part.name}.json")
 
     def __enter__(self) -> Self:
-        refuse_existing(self.file)
+        begun = self.part.is_file() and self.part.stat().st_size > 0
+        for path in (self.file, *(() if begun else self._beside)):
+            refuse_existing(path)
         self.file.parent.mkdir(parents=True, exist_ok=True)
         self._stream: BinaryIO = os.fdopen(os.open(self.part, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
         try:

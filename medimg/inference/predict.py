@@ -1,6 +1,7 @@
 """Predictions for a list of images, batch by batch into a table; memory does not grow with the list."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,8 @@ from medimg.inference.inputs import Inputs
 from medimg.inference.part_file import PartFile
 from medimg.inference.predictor import Predictor
 from medimg.inference.reading import InputBatch, batches
-from medimg.inference.rows import Row, Table, Tally
+from medimg.inference.rows import Row, Table, Tally, maps_folder
+from medimg.training.interrupts import Interrupts
 from medimg.training.trainer import precision
 
 if TYPE_CHECKING:
@@ -38,28 +40,43 @@ class Loading:
     accelerator: str = "auto"
 
 
-def write_predictions(file: Path, predictor: Predictor, inputs: Inputs, table: Table, loading: Loading) -> Tally:
+def write_predictions(
+    file: Path,
+    predictor: Predictor,
+    inputs: Inputs,
+    table: Table,
+    loading: Loading,
+    interrupts: Interrupts | None = None,
+) -> Tally:
     """Writes a row for each image, in the order of the list, and a picture where the table has a column for it.
 
     A request that was ended goes on after the last batch that it wrote, and leaves the same file as one that was not.
 
     Raises:
         RequestError: the file is there already, or unfinished rows of another request, or the accelerator is not.
+        Interrupted: a signal came; the batches so far are written.
     """
     identity = {
         "model": predictor.identity,
         "images": inputs.digest(),
         "columns": ",".join(table.header),
     }
-    tally, done = Tally(), 0
-    with PartFile(file, table.header, identity) as part:
+    fabric = _fabric(predictor, loading.accelerator)
+    writer = _map_writer(file, len(inputs.items)) if table.maps else None
+    work = _Work(predictor, inputs, table, fabric, writer)
+    tally, done, interrupts = Tally(), 0, interrupts or Interrupts()
+    with PartFile(file, table.header, identity, [maps_folder(file)] if table.maps else []) as part:
         for row in part.take_up((item.path for item in inputs.items), _whole_batches(len(inputs.items), loading)):
             tally.add(row, table.header)
             done += 1
-        for rows in _answers(file, predictor, inputs, table, loading, done):
-            part.append(rows)
-            for row in rows:
-                tally.add(row, table.header)
+        # between batches, where no worker is in the middle of handing one over
+        with interrupts.deferred(), closing(work.from_position(done, loading)) as answers:
+            for rows in answers:
+                part.append(rows)
+                for row in rows:
+                    tally.add(row, table.header)
+                if interrupts.noted is not None:
+                    break
         part.finish()
     return tally
 
@@ -69,49 +86,56 @@ def _whole_batches(total: int, loading: Loading) -> Callable[[int], int]:
     return lambda rows: rows if rows == total else rows - rows % loading.batch_size
 
 
-def _answers(
-    file: Path, predictor: Predictor, inputs: Inputs, table: Table, loading: Loading, done: int
-) -> Iterator[list[Row]]:
-    """The rows of each batch from a position on."""
-    fabric = _fabric(predictor, loading.accelerator)
-    for member in predictor.members:
-        fabric.to_device(member.classifier)
-    writer = _map_writer(file, len(inputs.items)) if table.maps else None
-    found = batches(
-        inputs.items,
-        predictor.readings,
-        start=done,
-        batch_size=loading.batch_size,
-        num_workers=min(loading.num_workers, len(inputs.items) - done),
-        pin_memory=fabric.device.type == "cuda",
-    )
-    # None: shown where stderr is a terminal
-    with tqdm(total=len(inputs.items), initial=done, unit="image", disable=None) as progress:
-        for batch in found:
-            rows = _rows(batch, predictor, inputs, table, fabric, writer)
-            yield rows
-            progress.update(len(rows))
+@dataclass(frozen=True)
+class _Work:
+    """What rows are made of."""
 
+    predictor: Predictor
+    inputs: Inputs
+    table: Table
+    fabric: Fabric
+    writer: "MapWriter | None"
 
-def _rows(
-    batch: InputBatch, predictor: Predictor, inputs: Inputs, table: Table, fabric: Fabric, writer: "MapWriter | None"
-) -> list[Row]:
-    """The rows of a batch, those that could not be read included, in the order of the list."""
-    paths = {position: inputs.items[position].path for position in (*batch.positions, *batch.problems)}
-    rows = {position: table.failed(paths[position], reason) for position, reason in batch.problems.items()}
-    if batch.positions:
-        moved = dict(zip(predictor.readings, fabric.to_device(batch.images), strict=True))
-        images = [moved[member.reading] for member in predictor.members]
-        with torch.inference_mode(), fabric.autocast():
-            logits = predictor.logits(images, torch.tensor(batch.positions)).cpu().double()
-        pictures = [""] * len(logits)
-        if writer is not None:
-            targets = logits.argmax(dim=1).to(fabric.device)
-            names = [paths[position] for position in batch.positions]
-            pictures = writer.write(predictor, images, targets, batch.positions, names)
-        for position, values, picture in zip(batch.positions, logits.numpy(), pictures, strict=True):
-            rows[position] = table.row(paths[position], values, picture)
-    return [rows[position] for position in sorted(rows)]
+    def from_position(self, done: int, loading: Loading) -> Generator[list[Row], None, None]:
+        """The rows of each batch from a position on."""
+        for member in self.predictor.members:
+            self.fabric.to_device(member.classifier)
+        total = len(self.inputs.items)
+        found = batches(
+            self.inputs.items,
+            self.predictor.readings,
+            start=done,
+            batch_size=loading.batch_size,
+            num_workers=min(loading.num_workers, total - done),
+            pin_memory=self.fabric.device.type == "cuda",
+        )
+        # None: shown where stderr is a terminal
+        with closing(found), tqdm(total=total, initial=done, unit="image", disable=None) as progress:
+            for batch in found:
+                rows = self._rows(batch)
+                yield rows
+                progress.update(len(rows))
+
+    def _rows(self, batch: InputBatch) -> list[Row]:
+        """The rows of a batch, those that could not be read included, in the order of the list."""
+        items = self.inputs.items
+        rows = {place: self.table.failed(items[place].path, reason) for place, reason in batch.problems.items()}
+        if batch.positions:
+            rows |= self._answered(batch, [items[place].path for place in batch.positions])
+        return [rows[place] for place in sorted(rows)]
+
+    def _answered(self, batch: InputBatch, paths: list[str]) -> dict[int, Row]:
+        """The rows of what could be read, by position."""
+        moved = dict(zip(self.predictor.readings, self.fabric.to_device(batch.images), strict=True))
+        images = [moved[member.reading] for member in self.predictor.members]
+        with torch.inference_mode(), self.fabric.autocast():
+            logits = self.predictor.logits(images, torch.tensor(batch.positions)).cpu().double()
+        pictures = [""] * len(paths)
+        if self.writer is not None:
+            targets = logits.argmax(dim=1).to(self.fabric.device)
+            pictures = self.writer.write(self.predictor, images, targets, batch.positions, paths)
+        answers = zip(batch.positions, paths, logits.numpy(), pictures, strict=True)
+        return {place: self.table.row(path, values, picture) for place, path, values, picture in answers}
 
 
 def _map_writer(file: Path, total: int) -> "MapWriter":

@@ -1,6 +1,6 @@
 """Images to predict for, as batches: each file is read once, for all members of an ensemble."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from functools import partial
 from os import getpid
 from pathlib import Path
@@ -79,7 +79,7 @@ def batches(
     batch_size: int,
     num_workers: int,
     pin_memory: bool = False,
-) -> Iterator[InputBatch]:
+) -> Generator[InputBatch, None, None]:
     """The images in their order from a position on; only a few batches are in memory at a time."""
     loader: DataLoader[Seen] = DataLoader(
         InputDataset(items, readings),

@@ -16,7 +16,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 def told(error: Exception, folder: RunFolder) -> MedimgError:
     """The error as the user gets it: our own as they are, others by their type, with the cure where one is known."""
-    if any(isinstance(cause, OSError) and cause.errno in _FULL for cause in _causes(error)):
+    if is_full_disk(error):
         free = shutil.disk_usage(folder.path).free / 1e6
         kept = "the last good checkpoint is kept" if folder.last.is_file() else "there is no checkpoint yet"
         return MedimgError(
@@ -25,14 +25,29 @@ def told(error: Exception, folder: RunFolder) -> MedimgError:
         )
     if isinstance(error, MedimgError):
         return error
-    if dead := re.search(r"DataLoader worker \(pid\(?s?\)? ([\d, ]+)\)(?: is killed by signal: ([^.]+))?", str(error)):
-        how = f"was ended by the signal {dead[2].strip()!r}" if dead[2] else "ended unexpectedly"
+    if dead := dead_loader(error):
         return MedimgError(
-            f"a process that loads images (pid {dead[1]}) {how}\n"
-            "  mostly there was too little memory (Killed) or shared memory (Bus error, as in containers: --shm-size)\n"
+            f"{dead}\n"
             f"  fewer data.num_workers, or 0, need less; medimg resume run={folder.shown} data.num_workers=0 goes on"
         )
     return MedimgError(f"{type(error).__name__}: {error}\n  the traceback is in {folder.error_file}")
+
+
+def is_full_disk(error: Exception) -> bool:
+    """Whether it came of a disk without room."""
+    return any(isinstance(cause, OSError) and cause.errno in _FULL for cause in _causes(error))
+
+
+def dead_loader(error: Exception) -> str | None:
+    """What is to be said of a process that loaded images and died; None where the error is another one."""
+    dead = re.search(r"DataLoader worker \(pid\(?s?\)? ([\d, ]+)\)(?: is killed by signal: ([^.]+))?", str(error))
+    if not dead:
+        return None
+    how = f"was ended by the signal {dead[2].strip()!r}" if dead[2] else "ended unexpectedly"
+    return (
+        f"a process that loads images (pid {dead[1]}) {how}\n"
+        "  mostly there was too little memory (Killed) or shared memory (Bus error, as in containers: --shm-size)"
+    )
 
 
 def leave_word(error: MedimgError, folder: RunFolder) -> None:
