@@ -14,7 +14,7 @@ from medimg.evaluation.influence import influences
 from medimg.evaluation.metrics import all_metrics
 from medimg.evaluation.proportions import Interval, effective_number, freedom, on_logit_scale, wilson
 from medimg.evaluation.resampling import replicates
-from medimg.evaluation.support import AVERAGES, FLOOR, Support, absent, supports
+from medimg.evaluation.support import AVERAGES, Support, absent, supports
 from medimg.evaluation.units import Kind, Units, strata_of
 
 LEFT_OUT = (
@@ -150,8 +150,8 @@ def _reasons(metric: str, spread: _Spread, support: Support, missing: Sequence[s
         reasons.append(f"degenerate: nothing varies, so each of {support} is counted as one trial")
     elif spread.freedom < _FEW:
         reasons.append("unsafe: a handful of units makes up all of its width")
-    if support.number < FLOOR:
-        reasons.append(f"unsafe: {support}, and below {FLOOR} the coverage may not be what it says")
+    if support.number < support.floor:
+        reasons.append(f"unsafe: {support}, and below {support.floor} the coverage may not be what it says")
     if spread.undefined > _UNDEFINED:
         reasons.append(f"unsafe: not defined in {spread.undefined:.0%} of the resamples")
     if missing and metric in AVERAGES:

@@ -10,17 +10,18 @@ from numpy.typing import NDArray
 from medimg.evaluation.units import Kind, Units
 
 FLOOR = 100
-"""The units that a metric should rest on; docs/coverage.md shows what intervals of fewer are worth."""
+"""The units that a metric of one class should rest on; docs/coverage.md shows what intervals of fewer are worth."""
 AVERAGES = ("f1_macro", "precision_macro", "recall_macro", "balanced_accuracy", "auroc", "average_precision")
 
 
 @dataclass(frozen=True)
 class Support:
-    """The units that a metric rests on; as text `40 patients with covid`."""
+    """The units that a metric rests on, and how many it should have; as text `40 patients with covid`."""
 
     number: int
     kind: Kind
     which: str = ""
+    floor: int = FLOOR
 
     def __str__(self) -> str:
         kind = self.kind if self.number == 1 else f"{self.kind}s"
@@ -32,7 +33,7 @@ def supports(
 ) -> dict[str, Support]:
     """What each metric of `all_metrics` rests on.
 
-    Accuracy rests on all units, by their mean number a class, as docs/coverage.md counts them; sensitivity and F1 of a class on its own, specificity on the others, precision on those
+    Accuracy rests on all units, and should have `FLOOR` of them for each class that is there; sensitivity and F1 of a class on its own, specificity on the others, precision on those
     that are predicted to be of it, a ranking on the smaller side; whole metrics on the smallest class that is there.
     """
 
@@ -48,7 +49,7 @@ def supports(
         smaller = min(own, other, key=lambda each: each.number)
         found |= {f"auroc/{name}": smaller, f"average_precision/{name}": smaller}
         present += [own] if own.number else []
-    found["accuracy"] = Support(units.number // max(1, len(present)), units.kind, "a class on average")
+    found["accuracy"] = Support(units.number, units.kind, floor=FLOOR * len(present))
     smallest = min(present, key=lambda each: each.number)
     return found | dict.fromkeys((*AVERAGES, "mcc"), smallest)
 

@@ -114,7 +114,7 @@ def test_fewer_patients_than_the_floor_are_said():
     found = intervals(logits, labels, TWO, None, units, resamples=100)
     assert "60 patients with covid, and below 100" in found.flags["sensitivity/covid"]
     assert "below 100" in found.flags["auroc"]
-    assert "accuracy" not in found.flags
+    assert "120 patients, and below 200" in found.flags["accuracy"]
 
 
 def test_a_few_patients_that_make_up_the_width_are_said():
