@@ -10,6 +10,7 @@ COMMANDS = {
     "train": "train a model, or sweep over many with -m",
     "resume": "continue an interrupted run, or extend a finished one",
     "check": "inspect a data set before training: broken files, leaks between splits, shortcuts",
+    "export": "write a run's model as one file (ONNX, torch.export), checked against the original",
     "leaderboard": "rank runs by validation, with mean and spread over seeds and folds",
 }
 

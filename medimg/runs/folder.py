@@ -138,6 +138,10 @@ class RunFolder:
         """The content of run.json; empty where there is none yet."""
         return _read_json(self.run_file) if self.run_file.is_file() else {}
 
+    def results(self) -> dict[str, Any]:
+        """The content of results.json; empty where there is none."""
+        return _read_json(self.results_file) if self.results_file.is_file() else {}
+
     def update(self, **values: Any) -> None:
         """Adds these values to run.json or replaces them there."""
         if self.writable:
