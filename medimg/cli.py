@@ -13,6 +13,7 @@ COMMANDS = {
     "predict": "predict for new images: an image, a folder, DICOM, a CSV",
     "ensemble": "average the probabilities of several runs, or the best of a sweep; score and use them as one",
     "check": "inspect a data set before training: broken files, leaks between splits, shortcuts",
+    "export": "write a run's model as one file (ONNX, torch.export), checked against the original",
     "leaderboard": "rank runs by validation, with mean and spread over seeds and folds",
 }
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from medimg.files import write_json, write_table, write_text
+from medimg.files import replaced, write_json, write_table, write_text
 
 
 def test_text_arrives_as_it_is(tmp_path: Path) -> None:
@@ -82,3 +82,20 @@ def test_table_keeps_every_digit_and_every_character(tmp_path: Path) -> None:
         ("a,b", 0.1 + 0.2, ""),
         ('say "hi"', 1e-300, "two\nlines"),
     ]
+
+
+def test_what_is_written_beside_takes_the_place_at_the_end(tmp_path: Path) -> None:
+    file = tmp_path / "new" / "model.onnx"
+    for content in ("first", "second"):
+        with replaced(file) as unfinished:
+            assert unfinished.suffix == ".onnx" and unfinished.parent == file.parent
+            unfinished.write_text(content)
+            assert not file.exists() or file.read_text() == "first"
+        assert file.read_text() == content
+    with pytest.raises(ZeroDivisionError), replaced(file) as unfinished:
+        unfinished.write_text("half")
+        raise ZeroDivisionError
+    with pytest.raises(FileNotFoundError), replaced(file):
+        pass  # nothing was written
+    assert file.read_text() == "second"
+    assert [path.name for path in file.parent.iterdir()] == ["model.onnx"]

@@ -37,7 +37,7 @@ def check(raw: Mapping[str, Any], allow: Allowed | None = None) -> TrainConfig:
     """
     raw = _with_names_as_text(raw)
     refuse_missing(raw)
-    allow = _convert({} if allow is None else allow, dict[str, list[str]], "allow")
+    allow = check_allow(allow)
     for role in ROLES:
         raw[role] = _admit(raw.get(role), role, role, allow)
     for role in ROLES_OF_MANY:
@@ -45,6 +45,12 @@ def check(raw: Mapping[str, Any], allow: Allowed | None = None) -> TrainConfig:
     config: TrainConfig = _convert(raw, TrainConfig)
     _check_together(config)
     return config
+
+
+def check_allow(given: Any) -> dict[str, list[str]]:
+    """Targets of the user's own by group, as `allow=` gives them; RequestError where they are something else."""
+    allow: dict[str, list[str]] = _convert({} if given is None else given, dict[str, list[str]], "allow")
+    return allow
 
 
 def as_dict(node: msgspec.Struct) -> dict[str, Any]:
