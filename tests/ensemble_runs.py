@@ -17,7 +17,7 @@ FAST = [
     "trainer.accelerator=cpu",
     "trainer.max_epochs=2",
     "optimizer.lr=0.02",
-    "evaluation.resamples=9",
+    "evaluation.resamples=100",
 ]
 
 

@@ -14,7 +14,7 @@ from ensemble_runs import Trained
 from medimg.cli import main
 from medimg.runs.records import read_run
 
-FEW = "evaluation.resamples=9"
+FEW = "evaluation.resamples=100"
 
 
 @pytest.fixture
