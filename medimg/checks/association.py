@@ -137,7 +137,7 @@ def _kinds(column: "NDArray[np.int64]", units: Units) -> tuple["NDArray[np.float
     _, level = np.unique(column, return_inverse=True)
     size = int(level.max()) + 1
     counts = np.bincount(units.of_image * size + level, minlength=len(units.label) * size)
-    rows = counts.astype(np.int32).view(f"V{4 * size}")  # a row as one value: np.unique of rows takes twenty times longer
+    rows = counts.astype(np.int32).view(f"V{4 * size}")  # np.unique of rows takes twenty times longer
     _, first, kind = np.unique(rows, return_index=True, return_inverse=True)
     return counts.reshape(-1, size)[first].astype(float), kind
 

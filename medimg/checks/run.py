@@ -6,11 +6,13 @@ from pathlib import Path
 
 from medimg.checks.classes import missing_and_small
 from medimg.checks.copies import copies, same_bytes
-from medimg.checks.files import Header, by_class, properties, read_header, unreadable, wrong_formats
+from medimg.checks.features import border_features, file_features
+from medimg.checks.files import by_class, properties, unreadable, wrong_formats
 from medimg.checks.findings import Finding, Report, from_problem, ordered
+from medimg.checks.headers import Header, read_header
 from medimg.checks.looks import Look, look_at
 from medimg.checks.patients import check_patients
-from medimg.checks.shortcuts import Shortcuts, border_features, file_features, groups_of
+from medimg.checks.shortcuts import Shortcuts, groups_of
 from medimg.data.manifest import Manifest
 from medimg.data.problems import Problem
 from medimg.data.similarity import Pair, clusters, find_copies, find_neighbours
@@ -37,8 +39,8 @@ def run_checks(
         workers: threads that read images; 0: one for each core.
         progress: show bars, on a terminal.
     """
-    headers = _headers(manifest, range(len(manifest.records)))
     looks = look_at(manifest, workers=workers, progress=progress)
+    headers = _with_sizes(_headers(manifest, range(len(manifest.records))), looks)
     pairs = find_copies(manifest, workers=workers, cache=cache)
     findings = [from_problem(problem, str(manifest.root)) for problem in problems]
     findings += [*missing_and_small(manifest), *check_patients(manifest), *copies(manifest, pairs)]
@@ -91,8 +93,8 @@ def _report(
 
 
 def _alike(manifest: Manifest, copies: Sequence[Pair], workers: int, cache: Path | None) -> Sequence[Pair]:
-    """What stands in for patients where none is known: look-alikes, unless they chain most of the data together."""
-    if all(record.patient_id for record in manifest.records):
+    """What stands in where neither patient nor group is known: look-alikes, unless they chain most data together."""
+    if all(record.patient_id or record.group for record in manifest.records):
         return copies
     neighbours = find_neighbours(manifest, workers=workers, cache=cache)
     largest = max(map(len, clusters(len(manifest.records), neighbours)), default=0)
@@ -108,6 +110,15 @@ def _headers(manifest: Manifest, places: range) -> list[Header | str | None]:
         if file not in known:
             known[file] = read_header(file)
         found[place] = known[file]
+    return found
+
+
+def _with_sizes(headers: Sequence[Header | str | None], looks: Sequence[Look | str]) -> list[Header | str | None]:
+    """The headers, those that do not say the size of an image (NIfTI, archives) with the size that was seen."""
+    found = list(headers)
+    for place, (header, look) in enumerate(zip(headers, looks, strict=True)):
+        if isinstance(header, Header) and not header.size and isinstance(look, Look):
+            found[place] = replace(header, size=look.size)
     return found
 
 
