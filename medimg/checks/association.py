@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
 _MOST_LEVELS = 20  # of a text column; rarer values are one level together
 _BINS = 5  # of a numeric column, by quantiles
@@ -29,7 +29,7 @@ class Units:
     Images of a patient with several labels make a unit for each label. Folds keep whole groups together.
     """
 
-    def __init__(self, groups: Sequence[int], labels: Sequence[int]) -> None:
+    def __init__(self, groups: "ArrayLike", labels: "ArrayLike") -> None:
         import numpy as np
 
         _, self.group_of_image = np.unique(np.asarray(groups), return_inverse=True)

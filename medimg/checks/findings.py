@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from medimg.config.check import as_dict
+from medimg.config.data import DataConfig
 from medimg.data.problems import Problem
 
 Severity = Literal["severe", "warning", "note"]
@@ -126,9 +128,9 @@ class Report:
         """Whether anything severe was found."""
         return bool(self.of("severe"))
 
-    def as_dict(self) -> dict[str, Any]:
-        """The content of check.json."""
-        return asdict(self)
+    def as_dict(self, config: DataConfig) -> dict[str, Any]:
+        """The content of check.json; `config` holds the data keys that the images were listed with."""
+        return {"data": as_dict(config), **asdict(self)}
 
 
 def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:

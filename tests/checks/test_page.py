@@ -1,6 +1,7 @@
 """The page and the terminal text of a check."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -55,4 +56,16 @@ def test_the_terminal_is_told_the_first_few(capsys: pytest.CaptureFixture[str]) 
     assert "a, b, c and 2 more" in text
     assert text.count("-> Remove it.") == 1
     assert "none was found" in text
-    assert in_one_line("unreadable", many) == "check: unreadable: a/0.png: empty. (and 8 more of this kind) Remove it."
+    assert in_one_line("unreadable", many) == "check: unreadable: a/0.png: empty (and 8 more)"
+
+
+def test_a_line_of_the_log_stays_short() -> None:
+    long = Finding("metadata", "warning", (), "word " * 500, "a cure " * 100)
+    assert len(in_one_line("metadata", [long] * 3)) < 200
+
+
+def test_what_the_numbers_of_shortcuts_mean_is_said_once() -> None:
+    found = [Finding("shortcut", "warning", (), f"The class goes with {what}: V 1.", "Look.") for what in "abc"]
+    text = told(replace(report_of(*found), unit="groups"))
+    assert text.count("by permuting the labels of whole groups") == 1
+    assert "permuting" not in told(report_of())
