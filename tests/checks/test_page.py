@@ -28,7 +28,7 @@ def test_the_page_needs_nothing_else_and_escapes_everything(tmp_path: Path) -> N
     assert "the column &#39;&lt;b&gt;&#39;" in page
     assert page.count("data:image/jpeg;base64,") == 3 + 6  # three in findings, six examples
     assert "not readable" in page
-    assert not re.search(r'(src|href)="(?!data:)', page)
+    assert not re.search(r'(src|href)="(?!data:|#)', page)
     assert all(path in page for path in pair)
 
 
@@ -45,6 +45,22 @@ def test_a_page_stays_light_with_thousands_of_findings(tmp_path: Path) -> None:
     page = render(report_of(*many), manifest, title="x", when="today")
     assert len(page) < 1_000_000
     assert "and 2960 more in check.json" in page
+
+
+def test_every_entry_of_the_contents_leads_somewhere(tmp_path: Path) -> None:
+    found = [Finding("duplicate", severity, (), "x", "y") for severity in ("severe", "warning")]
+    page = render(report_of(*found), draw(tmp_path, 2), title="x", when="today")
+    targets = re.findall(r'href="#([^"]+)"', page)
+    assert {"severe-duplicate", "warning-duplicate", "comparisons", "examples"} <= set(targets)
+    assert sorted(targets) == sorted(re.findall(r'id="([^"]+)"', page))
+
+
+def test_an_advice_is_given_once_for_all_that_it_is_for(tmp_path: Path) -> None:
+    cures = ["Rename it.", "Remove it.", "Rename it.", "Remove it."]
+    found = [Finding("wrong_format", "warning", (), f"file {i}.", cure) for i, cure in enumerate(cures)]
+    page = render(report_of(*found), draw(tmp_path, 2), title="x", when="today")
+    order = re.findall(r"Rename it\.|Remove it\.|file \d", page)
+    assert order == ["Rename it.", "file 0", "file 2", "Remove it.", "file 1", "file 3"]
 
 
 def test_the_terminal_is_told_the_first_few(capsys: pytest.CaptureFixture[str]) -> None:
