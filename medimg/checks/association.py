@@ -2,12 +2,12 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
 _MOST_LEVELS = 20  # of a text column; rarer values are one level together
 _BINS = 5  # of a numeric column, by quantiles
@@ -29,15 +29,13 @@ class Units:
     Images of a patient with several labels make a unit for each label. Folds keep whole groups together.
     """
 
-    def __init__(self, groups: Sequence[int], labels: Sequence[int]) -> None:
+    def __init__(self, groups: "ArrayLike", labels: "ArrayLike") -> None:
         import numpy as np
 
-        pairs = np.stack([np.asarray(groups), np.asarray(labels)], axis=1)
-        kinds, self.of_image = np.unique(pairs, axis=0, return_inverse=True)
-        self.of_image = self.of_image.reshape(-1)
-        self.label = kinds[:, 1]
-        self.group_of_image = pairs[:, 0]
-        self.classes = int(self.label.max()) + 1
+        _, self.group_of_image = np.unique(np.asarray(groups), return_inverse=True)
+        self.classes = int(np.max(labels)) + 1
+        found, self.of_image = np.unique(self.group_of_image * self.classes + np.asarray(labels), return_inverse=True)
+        self.label = found % self.classes
 
     def permuted(self, count: int, seed: int) -> "NDArray[np.int64]":
         """The labels of the units, [1 + count, units]: as they are first, then permuted."""
@@ -55,18 +53,28 @@ def levels(values: Sequence[str | None]) -> "NDArray[np.int64]":
     """
     import numpy as np
 
-    values = [None if value is not None and value.strip().casefold() in _MISSING else value for value in values]
-    numbers = [_number(value) for value in values]
-    given = [value for value in values if value]
-    numeric = all(number is not None for number, value in zip(numbers, values, strict=True) if value)
-    codes = len(set(given)) <= min(_MOST_CODES, len(given) / _IMAGES_A_CODE)
-    if numeric and not codes and len(set(given)) > _BINS:
-        known = np.array([np.nan if number is None else number for number in numbers], float)
-        edges = np.unique(np.nanquantile(known, np.linspace(0, 1, _BINS + 1)[1:-1]))
-        return np.where(np.isnan(known), len(edges) + 1, np.searchsorted(edges, known, side="left"))
-    most = _MOST_CODES if numeric else _MOST_LEVELS
-    frequent = {value: index for index, (value, _) in enumerate(Counter(given).most_common(most))}
-    return np.array([frequent.get(value, most) if value else most + 1 for value in values], np.int64)
+    counts = Counter(values)
+    missing = {value for value in counts if not value or value.strip().casefold() in _MISSING}
+    given = Counter({value: count for value, count in counts.items() if value not in missing})
+    numbers = {value: _number(value) for value in given}
+    numeric = all(number is not None for number in numbers.values())
+    codes = len(given) <= min(_MOST_CODES, given.total() / _IMAGES_A_CODE)
+    if numeric and not codes and len(given) > _BINS:
+        level = _quantiles(given, numbers)
+    else:
+        most = _MOST_CODES if numeric else _MOST_LEVELS
+        level = {value: min(rank, most) for rank, (value, _) in enumerate(given.most_common())}
+    missing_level = max(level.values(), default=-1) + 1
+    return np.array([level.get(value, missing_level) for value in values], np.int64)
+
+
+def _quantiles(given: Counter[str | None], numbers: Mapping[str | None, float | None]) -> dict[str | None, int]:
+    """The bin of each value, the bins having as equal numbers of images as can be."""
+    import numpy as np
+
+    known = np.array([numbers[value] for value in given], float)
+    edges = np.unique(np.quantile(np.repeat(known, list(given.values())), np.linspace(0, 1, _BINS + 1)[1:-1]))
+    return dict(zip(given, np.searchsorted(edges, known, side="left").tolist(), strict=True))
 
 
 def _number(value: str | None) -> float | None:
@@ -100,19 +108,38 @@ def cramers_v(tables: "NDArray[np.float64]") -> "NDArray[np.float64]":
 
 
 def association(column: "NDArray[np.int64]", units: Units, permutations: int, seed: int = 0) -> Strength:
-    """Cramér's V of the class and a column's levels, with its permutation p."""
+    """Cramér's V of the class and a column's levels, with its permutation p.
+
+    Units whose images have the same levels can be exchanged without effect. So a permutation is a random table of
+    class by such kind of unit with the margins kept (Patefield 1981, by scipy), and its cost hardly depends on how
+    many images there are.
+    """
+    import numpy as np
+    from scipy.stats import random_table
+
+    kinds, kind = _kinds(column, units)
+    table = np.bincount(units.label * len(kinds) + kind, minlength=units.classes * len(kinds))
+    table = table.reshape(units.classes, len(kinds))
+    table = table[table.any(axis=1)]
+    if min(table.shape) < 2:
+        return Strength(0.0, 1.0)
+    drawn = random_table(table.sum(axis=1), table.sum(axis=0), seed=np.random.default_rng(seed))
+    at_once = max(1, _AT_ONCE // table.size)
+    sizes = [min(at_once, permutations - done) for done in range(0, permutations, at_once)]
+    found = [cramers_v(table[None] @ kinds), *(cramers_v(drawn.rvs(size) @ kinds) for size in sizes)]
+    return strength(np.concatenate(found))
+
+
+def _kinds(column: "NDArray[np.int64]", units: Units) -> tuple["NDArray[np.float64]", "NDArray[np.int64]"]:
+    """How many images of each level a kind of unit has [kinds, levels], and the kind of each unit."""
     import numpy as np
 
-    _, column = np.unique(column, return_inverse=True)
-    counts = np.zeros((len(units.label), int(column.max()) + 1))
-    np.add.at(counts, (units.of_image, column.reshape(-1)), 1)
-    labels = units.permuted(permutations, seed)
-    at_once = max(1, _AT_ONCE // (units.classes * labels.shape[1]))
-    found = [
-        cramers_v((part[:, None, :] == np.arange(units.classes)[:, None]).astype(float) @ counts)
-        for part in np.array_split(labels, range(at_once, len(labels), at_once))
-    ]
-    return strength(np.concatenate(found))
+    _, level = np.unique(column, return_inverse=True)
+    size = int(level.max()) + 1
+    counts = np.bincount(units.of_image * size + level, minlength=len(units.label) * size)
+    rows = counts.astype(np.int32).view(f"V{4 * size}")  # np.unique of rows takes twenty times longer
+    _, first, kind = np.unique(rows, return_index=True, return_inverse=True)
+    return counts.reshape(-1, size)[first].astype(float), kind
 
 
 def strength(values: "NDArray[np.float64]") -> Strength:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from medimg.checks.findings import Finding, Severity
 from medimg.data.manifest import SPLITS, Manifest, Record
 from medimg.data.similarity import Pair, clusters
+from medimg.data.units import unit_of
 
 _SAMPLE = 4096  # bytes from the middle that are compared before whole files are
 _KEEP_ONE = "Keep one of them, in one split."
@@ -84,7 +85,7 @@ def _cluster(records: list[Record], *, exact: bool) -> Iterable[Finding]:
         kind = "duplicate" if exact else "near_duplicate"
         where = f" in different splits: {', '.join(splits)}" if len(splits) > 1 else _within(splits[0])
         severity = _severity(records, splits, exact=exact)
-        yield Finding(kind, severity, files, f"{what}{where}.", _cure(splits, exact=exact))
+        yield Finding(kind, severity, files, f"{what}{where}.", _cure(records, splits, exact=exact))
 
 
 def _severity(records: list[Record], splits: list[str], *, exact: bool) -> Severity:
@@ -95,17 +96,34 @@ def _severity(records: list[Record], splits: list[str], *, exact: bool) -> Sever
     if len(splits) > 1:
         strangers = all(patients) and len(set(patients)) == len(patients)
         return "warning" if strangers else "severe"
-    kept_together = all(patients) and len(set(patients)) == 1
-    return "warning" if splits == ["none"] and not kept_together else "note"
+    return "warning" if splits == ["none"] and not _kept_together(records) else "note"
+
+
+def _kept_together(records: list[Record]) -> bool:
+    """Whether one patient, or one group that stands in for it, keeps all of these on one side of a split."""
+    units = {unit_of(record) for record in records}
+    return len(units) == 1 and len(records) > 1
 
 
 def _within(split: str) -> str:
     return "" if split == "none" else f" within {split}"
 
 
-def _cure(splits: list[str], *, exact: bool) -> str:
+def _cure(records: list[Record], splits: list[str], *, exact: bool) -> str:
     if len(splits) > 1:
-        return _KEEP_ONE if exact else f"Look at them. If they show the same picture: {_KEEP_ONE.lower()}"
+        keep_one = _KEEP_ONE if exact else f"Look at them. If they show the same picture: {_KEEP_ONE.lower()}"
+        return f"{keep_one} {_one_side(records)}"
     if exact:
         return "Keep one of them; each copy counts as an image more."
-    return "Look at them. data.group_by=near_duplicates keeps look-alikes on one side where medimg cuts the split."
+    return f"Look at them. {_one_side(records)}"
+
+
+def _one_side(records: list[Record]) -> str:
+    """What keeps copies on one side of a split that medimg cuts; groups stand in for unknown patients alone."""
+    if _kept_together(records):
+        what = f"their {unit_of(records[0])[0]} keeps them"
+    elif any(record.patient_id for record in records):
+        what = "giving them the same patient_id keeps them"
+    else:
+        what = "data.group_by=near_duplicates keeps look-alikes, and a patient_id the images of a patient,"
+    return f"Where medimg cuts the split, {what} on one side."

@@ -1,13 +1,12 @@
-"""What a file is, from its first bytes: format, mode, depth and size; and files whose name says otherwise."""
+"""Files that cannot be read or whose name hides their format, and what files of each class are like."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 from medimg.checks.findings import Finding, plural
+from medimg.checks.headers import Header
 from medimg.data.manifest import Manifest
-from medimg.data.readers.sniff import kind_of, suffix_of
+from medimg.data.readers.sniff import suffix_of
 
 _FORMATS = {
     ".png": "PNG",
@@ -28,49 +27,7 @@ _FORMATS = {
     ".nii.gz": "NIFTI",
     ".npz": "NPZ",
 }
-_BITS = {"1": 1, "L": 8, "LA": 8, "P": 8, "PA": 8, "RGB": 8, "RGBA": 8, "CMYK": 8, "YCbCr": 8, "I": 32, "F": 32}
 CURE = "Replace it, or remove it from the data."
-
-
-@dataclass(frozen=True)
-class Header:
-    """What the first bytes of a file say.
-
-    Attributes:
-        format: as Pillow names it, or DICOM, NIFTI, NPZ.
-        mode: Pillow's, such as L, RGB or I;16; empty for other formats.
-        bits: of each channel; None where the header was not asked.
-        size: (height, width); None where the header was not asked.
-        length: of the file, in bytes.
-    """
-
-    format: str
-    mode: str
-    bits: int | None
-    size: tuple[int, int] | None
-    length: int
-
-
-def read_header(file: Path) -> Header | str:
-    """The header of an image file, or why there is none."""
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        length = file.stat().st_size
-        if not length:
-            return "it is empty (0 bytes)"
-        kind = kind_of(file)
-        if kind != "picture":
-            return Header(kind.upper(), "", None, None, length)
-        with file.open("rb") as stream, Image.open(stream) as image:
-            mode = image.mode
-            bits = 16 if mode.startswith("I;16") else _BITS.get(mode)
-            name = "JPEG" if image.format == "MPO" else str(image.format)
-            return Header(name, mode, bits, (image.height, image.width), length)
-    except UnidentifiedImageError:
-        return "it is no image of a known format"
-    except Exception as error:  # decoders raise many kinds, on the header already
-        return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def unreadable(path: str, reason: str) -> Finding:

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from medimg.config.check import as_dict
+from medimg.config.data import DataConfig
 from medimg.data.problems import Problem
 
 Severity = Literal["severe", "warning", "note"]
@@ -18,6 +20,7 @@ KINDS = {
     "class_mismatch": "Class names that do not fit together",
     "missing_class": "Classes without images",
     "patient_leak": "Patients in more than one split",
+    "group_leak": "Groups in more than one split",
     "duplicate": "Exact copies",
     "near_duplicate": "Near duplicates",
     "label_conflict": "Contradicting labels",
@@ -27,6 +30,7 @@ KINDS = {
     "metadata": "Tables that do not fit the images",
     "small_class": "Small classes",
     "patient_labels": "Patients with several labels",
+    "patient_groups": "Groups that stand in for patients",
     "patient_unknown": "Images whose patient is unknown",
     "other_files": "Files that were left out",
 }
@@ -41,9 +45,10 @@ RULES = {
     "class_mismatch": "severe: training refuses the classes, or would learn two names for one",
     "missing_class": "severe where train lacks it, warning where another split does",
     "patient_leak": "severe: scores are too good",
+    "group_leak": "warning: a group stands in for a patient, and is a guess",
     "duplicate": "severe across splits; warning within one, or where the source has no splits",
     "near_duplicate": "severe across splits, but a warning where two different patients are known; within one split a "
-    "note, and without splits a warning, unless the patients keep them together",
+    "note, and without splits a warning, unless patients or groups keep them together",
     "label_conflict": "severe where pixels are the same or a table contradicts a folder; warning for near duplicates",
     "shortcut": "warning for a strong association (V 0.5, AUC 0.75 and more), note for a weaker one; a suspicion, so "
     "never severe",
@@ -52,6 +57,7 @@ RULES = {
     "metadata": "severe where training refuses the table, warning otherwise",
     "small_class": "warning below 10 training images, note below 10 in another split",
     "patient_labels": "note: it can be right",
+    "patient_groups": "note: how many there are, and what they cannot do",
     "patient_unknown": "note: splits are by image then; severe where data.patient_regex was to find them",
     "other_files": "note",
 }
@@ -124,9 +130,9 @@ class Report:
         """Whether anything severe was found."""
         return bool(self.of("severe"))
 
-    def as_dict(self) -> dict[str, Any]:
-        """The content of check.json."""
-        return asdict(self)
+    def as_dict(self, config: DataConfig) -> dict[str, Any]:
+        """The content of check.json; `config` holds the data keys that the images were listed with."""
+        return {"data": as_dict(config), **asdict(self)}
 
 
 def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from io import BytesIO
 
 from medimg.checks.findings import KINDS, SEVERITIES, Finding, Report, Severity, by_kind
-from medimg.checks.shortcuts import LEVEL
+from medimg.checks.shortcuts import LEVEL, meaning
 from medimg.data.manifest import Manifest, Record
 from medimg.errors import RequestError
 
 _SIDE = 144  # pixels of the longer side of a picture
-_WITH_PICTURES = frozenset({"duplicate", "near_duplicate", "label_conflict", "patient_leak", "class_mismatch"})
+_WITH_PICTURES = frozenset(
+    {"duplicate", "near_duplicate", "label_conflict", "patient_leak", "group_leak", "class_mismatch"}
+)
 _PICTURED = 16  # findings of a kind that are shown with pictures...
 _EACH = 4  # ...so many each
 _LISTED = 40  # findings of a kind, or files of a finding, that are named
@@ -39,12 +41,21 @@ class _Item:
 
 
 @dataclass(frozen=True)
+class _Block:
+    """Findings of one kind with the same cure, which is said once for all of them."""
+
+    cure: str
+    items: list[_Item]
+
+
+@dataclass(frozen=True)
 class _Group:
     severity: Severity
     title: str
-    items: list[_Item]
+    anchor: str
+    blocks: list[_Block]
+    number: int
     more: int
-    cures: list[str]
 
 
 def render(report: Report, manifest: Manifest, *, title: str, when: str) -> str:
@@ -72,23 +83,22 @@ def render(report: Report, manifest: Manifest, *, title: str, when: str) -> str:
         groups=[_group(kind, found, manifest, records) for (_, kind), found in by_kind(report.findings).items()],
         examples={label: _examples(manifest, label) for label in manifest.classes[:_MOST_CLASSES]},
         level=LEVEL,
+        meaning=meaning(report.unit),
         synthetic=manifest.synthetic,
     )
 
 
 def _group(kind: str, found: Sequence[Finding], manifest: Manifest, records: dict[str, Record]) -> _Group:
     pictured = _PICTURED if kind in _WITH_PICTURES else 0
-    items = [
-        _Item(
-            finding,
-            [_picture(manifest, records, path) for path in finding.files[:_EACH]] if number < pictured else [],
-            list(finding.files[:_LISTED]),
-            max(0, len(finding.files) - _LISTED),
-        )
-        for number, finding in enumerate(found[:_LISTED])
-    ]
-    cures = list(dict.fromkeys(finding.cure for finding in found if finding.cure))
-    return _Group(found[0].severity, KINDS[kind], items, len(found) - len(items), cures)
+    blocks: dict[str, _Block] = {}
+    for number, finding in enumerate(found[:_LISTED]):
+        pictures = [_picture(manifest, records, path) for path in finding.files[:_EACH]] if number < pictured else []
+        more = max(0, len(finding.files) - _LISTED)
+        item = _Item(finding, pictures, list(finding.files[:_LISTED]), more)
+        blocks.setdefault(finding.cure, _Block(finding.cure, [])).items.append(item)
+    severity = found[0].severity
+    more = max(0, len(found) - _LISTED)
+    return _Group(severity, KINDS[kind], f"{severity}-{kind}", list(blocks.values()), len(found), more)
 
 
 def _examples(manifest: Manifest, label: str) -> list[_Picture]:

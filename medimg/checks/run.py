@@ -6,11 +6,13 @@ from pathlib import Path
 
 from medimg.checks.classes import missing_and_small
 from medimg.checks.copies import copies, same_bytes
-from medimg.checks.files import Header, by_class, properties, read_header, unreadable, wrong_formats
+from medimg.checks.features import border_features, file_features
+from medimg.checks.files import by_class, properties, unreadable, wrong_formats
 from medimg.checks.findings import Finding, Report, from_problem, ordered
-from medimg.checks.looks import Seen, look_at
+from medimg.checks.headers import Header, read_header
+from medimg.checks.looks import Look, Seen, look_at
 from medimg.checks.patients import check_patients
-from medimg.checks.shortcuts import Shortcuts, border_features, file_features, groups_of
+from medimg.checks.shortcuts import Shortcuts, groups_of
 from medimg.data.frames import unfit
 from medimg.data.manifest import Manifest
 from medimg.data.problems import Problem
@@ -39,8 +41,8 @@ def run_checks(
         workers: threads that read images; 0: one for each core.
         progress: show bars, on a terminal.
     """
-    headers = _headers(manifest, range(len(manifest.records)))
     looks = look_at(manifest, workers=workers, progress=progress)
+    headers = _with_sizes(_headers(manifest, range(len(manifest.records))), looks)
     pairs = find_copies(manifest, workers=workers, cache=cache)
     problems = [*problems, *_unfit(manifest, looks, problems)]
     findings = [from_problem(problem, str(manifest.root)) for problem in problems]
@@ -94,8 +96,8 @@ def _report(
 
 
 def _alike(manifest: Manifest, copies: Sequence[Pair], workers: int, cache: Path | None) -> Sequence[Pair]:
-    """What stands in for patients where none is known: look-alikes, unless they chain most of the data together."""
-    if all(record.patient_id for record in manifest.records):
+    """What stands in where neither patient nor group is known: look-alikes, unless they chain most data together."""
+    if all(record.patient_id or record.group for record in manifest.records):
         return copies
     neighbours = find_neighbours(manifest, workers=workers, cache=cache)
     largest = max(map(len, clusters(len(manifest.records), neighbours)), default=0)
@@ -119,6 +121,15 @@ def _unfit(manifest: Manifest, looks: Sequence[Seen], problems: Sequence[Problem
     told = {file for problem in problems if problem.kind == "needs_setting" for file in problem.files}
     pairs = zip(manifest.records, looks, strict=True)
     return unfit((one.path, look) for one, look in pairs if isinstance(look, SettingError) and one.path not in told)
+
+
+def _with_sizes(headers: Sequence[Header | str | None], looks: Sequence[Seen]) -> list[Header | str | None]:
+    """The headers, those that do not say the size of an image (NIfTI, archives) with the size that was seen."""
+    found = list(headers)
+    for place, (header, look) in enumerate(zip(headers, looks, strict=True)):
+        if isinstance(header, Header) and not header.size and isinstance(look, Look):
+            found[place] = replace(header, size=look.size)
+    return found
 
 
 def _broken(manifest: Manifest, reasons: Sequence[str | None]) -> list[Finding]:

@@ -1,24 +1,27 @@
 """A check in the terminal: the counts, the findings by severity with their first files, and nothing longer."""
 
+from textwrap import shorten
+
 from medimg.checks.findings import KINDS, SEVERITIES, Finding, Report, Severity, by_kind, plural
+from medimg.checks.shortcuts import meaning
 
 _SHOWN = 3  # findings of a kind, and files of a finding
+_LINE = 140  # characters of a message in a log
 
 
 def told(report: Report) -> str:
     """The report as text, without the places of its files."""
     groups = by_kind(report.findings)
     parts = [_counts(report), _summary(report)]
-    parts += [_group(severity, kind, found) for (severity, kind), found in groups.items()]
-    if not any(kind == "shortcut" for _, kind in groups):
-        parts.append(_no_shortcut(report))
+    parts += [group_told(severity, kind, found) for (severity, kind), found in groups.items()]
+    parts.append(meaning(report.unit) if any(kind == "shortcut" for _, kind in groups) else _no_shortcut(report))
     return "\n\n".join(parts)
 
 
 def in_one_line(kind: str, found: list[Finding]) -> str:
-    """Findings of one kind for a log: the first in full, and how many more."""
-    more = f" (and {len(found) - 1} more of this kind)" if len(found) > 1 else ""
-    return f"check: {kind}: {found[0].message}{more} {found[0].cure}".rstrip()
+    """Findings of one kind for a log: the first, and how many more."""
+    more = f" (and {len(found) - 1:,} more)" if len(found) > 1 else ""
+    return f"check: {kind}: {shorten(found[0].message, _LINE, placeholder=' ...').rstrip('.')}{more}"
 
 
 def _counts(report: Report) -> str:
@@ -38,7 +41,8 @@ def _summary(report: Report) -> str:
     return f"Found: {found}." if report.findings else "Nothing was found, which is no all-clear: see the page."
 
 
-def _group(severity: Severity, kind: str, found: list[Finding]) -> str:
+def group_told(severity: Severity, kind: str, found: list[Finding]) -> str:
+    """Findings of one kind: the first of them with their first files, and what to do about them."""
     lines = [f"{severity.upper()}: {KINDS[kind]} ({len(found):,})"]
     shown = len(found) if kind == "shortcut" else _SHOWN  # each of these is another thing
     for finding in found[:shown]:

@@ -6,11 +6,17 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from medimg.commands.options import overrides_only
 from medimg.config.data import DataConfig
 from medimg.config.training import TrainConfig
 from medimg.errors import RequestError, suggestion
+
+if TYPE_CHECKING:
+    from medimg.data.manifest import Manifest
 
 USAGE = """medimg check: inspects a data set before training, and trains nothing.
 
@@ -86,22 +92,21 @@ def _check(config: TrainConfig) -> int:
     from medimg.checks.page import render
     from medimg.checks.run import run_checks
     from medimg.checks.told import told
-    from medimg.data.load import list_images
     from medimg.data.problems import gathered
     from medimg.files import write_json, write_text
     from medimg.runs import provenance
 
     cache = Path(config.paths.cache).expanduser()
     with gathered() as problems:
-        manifest = list_images(config.data, cache)
+        manifest = _images(config.data, cache)
     if not manifest.records:
         raise RequestError(f"data.root={config.data.root}: no image is left to check: {problems[0].message}")
     report = run_checks(manifest, problems, cache=cache, progress=True)
-    folder = _folder(config)
-    source = config.data.root or f"data={config.data.name}"
-    about = {"name": config.data.name, "root": str(manifest.root), "checked": provenance.now()}
-    write_json(folder / "check.json", {"data": about, **report.as_dict()})
-    page = render(report, manifest, title=source, when=str(about["checked"])[:16].replace("T", " ") + " UTC")
+    asked, when = _absolute(config.data), provenance.now()
+    folder = Path(config.paths.runs).expanduser() / "checks" / _name(asked)
+    write_json(folder / "check.json", {"checked": when, **report.as_dict(asked)})
+    title = config.data.root or f"data={config.data.name}"
+    page = render(report, manifest, title=title, when=when[:16].replace("T", " ") + " UTC")
     write_text(folder / "check.html", page)
     print(told(report))
     if manifest.synthetic:
@@ -110,11 +115,28 @@ def _check(config: TrainConfig) -> int:
     return 1 if report.severe else 0
 
 
-def _folder(config: TrainConfig) -> Path:
+def _images(config: DataConfig, cache: Path) -> "Manifest":
+    """The images with the splits of the source, and with the groups that are to stand in for patients."""
+    from medimg.data.groups import with_groups
+    from medimg.data.load import list_images
+
+    manifest = list_images(config, cache)
+    if config.group_by is None or not manifest.records:
+        return manifest
+    size, threshold = config.block_size, config.group_threshold
+    return with_groups(manifest, config.group_by, block_size=size, threshold=threshold, cache=cache)
+
+
+def _absolute(config: DataConfig) -> DataConfig:
+    """The data keys as they are kept: they mean the same wherever they are read."""
+    root = config.root and os.path.abspath(Path(config.root).expanduser())  # noqa: PTH100
+    return replace(config, root=root)
+
+
+def _name(config: DataConfig) -> str:
     """One folder for each data set and way of reading it: a check that is repeated replaces the one before."""
     from medimg.config.check import as_dict
 
-    asked = as_dict(config.data) | {"root": os.path.abspath(Path(config.data.root or "").expanduser())}  # noqa: PTH100
-    mark = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:8]
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", config.data.name).strip("-") or "data"
-    return Path(config.paths.runs).expanduser() / "checks" / f"{name}-{mark}"
+    mark = hashlib.sha256(json.dumps(as_dict(config), sort_keys=True).encode()).hexdigest()[:8]
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", config.name).strip("-") or "data"
+    return f"{name}-{mark}"

@@ -140,11 +140,13 @@ def _prepare(
 ) -> tuple[Manifest, Path | None, "Experiment"]:
     """The images, the checkpoint to start from, and the experiment, which can start from it."""
     # the data first: its mistakes are found before anything heavy is imported
-    manifest = load_manifest(config.data, Path(config.paths.cache).expanduser())
+    cache = Path(config.paths.cache).expanduser()
+    manifest = load_manifest(config.data, cache)
     if resume and "data" not in force:
         _refuse_other_data(folder, manifest)
     # a resumed run keeps the check that it was begun with
-    check_before_training(manifest, config.data.check, folder.check_file if folder.writable and not resume else None)
+    file = folder.check_file if folder.writable and not resume else None
+    check_before_training(manifest, config.data, file, cache)
 
     from medimg.training.experiment import Experiment
 

@@ -71,3 +71,34 @@ def test_words_for_nothing_do_not_make_a_column_text() -> None:
     found = levels(["NA", None, "unknown", *ages])
     assert len(set(found.tolist())) == 6
     assert found[0] == found[1] == found[2]
+
+
+def test_permutations_are_those_of_whole_units() -> None:
+    """Against a loop that shuffles the patients' labels themselves, patients having one to four images."""
+    generator = np.random.default_rng(4)
+    patients = np.repeat(np.arange(60), generator.integers(1, 5, 60))
+    labels = generator.integers(0, 3, 60)[patients]
+    column = np.where(generator.random(len(patients)) < 0.2, labels, patients % 4)
+    units = Units(patients - 30, labels)  # numbers below zero stand for groups of look-alikes
+    found = association(column, units, 4000)
+    shuffled = []
+    for _ in range(4000):
+        again = generator.permutation(units.label)[units.of_image]
+        shuffled.append(np.histogram2d(again, column, bins=(np.arange(4), np.arange(5)))[0])
+    assert found.value == pytest.approx(published(np.histogram2d(labels, column, bins=(np.arange(4), np.arange(5)))[0]))
+    expected = np.mean(cramers_v(np.array(shuffled)) >= found.value)
+    assert 0.01 < expected < 0.9
+    assert found.p == pytest.approx(expected, abs=0.03)
+
+
+def test_a_column_that_is_the_same_for_all_tells_nothing() -> None:
+    assert association(np.zeros(20, int), Units(range(20), [0, 1] * 10), 50) == (0.0, 1.0)
+
+
+def test_parts_of_permutations_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However the permutations are cut into parts, they are the same ones."""
+    generator = np.random.default_rng(5)
+    labels, column = generator.integers(0, 2, (2, 500))
+    whole = association(column, Units(range(500), labels), 300)
+    monkeypatch.setattr("medimg.checks.association._AT_ONCE", 40)
+    assert association(column, Units(range(500), labels), 300) == whole

@@ -1,12 +1,14 @@
 """Each kind of finding on data made for it, and none on data without faults."""
 
 import shutil
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from drawn_data import draw
+from medical_files import make_volume
 from PIL import Image
 
 from medimg.checks.findings import KINDS, RULES, Finding, Report, ordered
@@ -220,3 +222,64 @@ def test_too_few_images_tell_nothing(tmp_path: Path) -> None:
     assert run_checks(manifest).comparisons == ()
     one_class = replace(manifest, records=tuple(r for r in manifest.records if r.label == "a"), classes=("a",))
     assert run_checks(one_class).comparisons == ()
+
+
+def test_groups_stand_in_for_patients(tmp_path: Path) -> None:
+    manifest = draw(tmp_path, 60)
+    grouped = [replace(one, patient_id=None, group=f"g{i // 6}") for i, one in enumerate(manifest.records)]
+    report = run_checks(replace(manifest, records=tuple(grouped)))
+    assert report.unit == "groups"
+    assert {one.kind: one.message for one in report.findings} == {
+        "patient_groups": "10 groups of 60 images stand in for patients; the largest has 6 images."
+    }
+
+
+def test_a_group_in_two_splits_is_a_suspicion(tmp_path: Path) -> None:
+    manifest = into_splits(draw(tmp_path, 80))
+    together = [one.path for one in manifest.records[:2]]  # test and train
+    records = [
+        replace(one, patient_id=None, group="g" if one.path in together else one.path) for one in manifest.records
+    ]
+    (found,) = of(quick_checks(replace(manifest, records=tuple(records))), "group_leak")
+    assert (found.severity, found.files) == ("warning", tuple(together))
+    assert "Group 'g' stands in more than one split: 2 images, 1 in train and 1 in test." in found.message
+
+
+@pytest.mark.parametrize(
+    ("patient", "group", "cure"),
+    [
+        (None, None, "data.group_by=near_duplicates"),
+        ("own", None, "giving them the same patient_id"),
+        ("p", None, "their patient keeps them"),
+        (None, "g", "their group keeps them"),
+    ],
+)
+def test_the_cure_of_copies_is_one_that_can_work(
+    tmp_path: Path, patient: str | None, group: str | None, cure: str
+) -> None:
+    """data.group_by is refused where patients are known, and needless where groups are."""
+    manifest = into_splits(draw(tmp_path, 80))
+    pair = [manifest.records[0], manifest.records[1]]
+    shutil.copy(manifest.file(pair[0]), manifest.file(pair[1]))
+    records = [
+        replace(one, patient_id=one.path if patient == "own" else patient, group=group) if one in pair else one
+        for one in manifest.records
+    ]
+    (found,) = of(quick_checks(replace(manifest, records=tuple(records))), "duplicate")
+    assert cure in found.cure
+    assert found.cure.startswith("Keep one of them, in one split.")
+
+
+def test_volumes_have_the_size_that_was_seen(tmp_path: Path) -> None:
+    nifti = make_volume(tmp_path / "a" / "x.nii.gz", np.full((5, 7, 2), 9, np.uint8))
+    records = [Record(f"a/x#{i}", "a", file=str(nifti), frame=i) for i in range(2)]
+    report = run_checks(Manifest(tmp_path, tuple(records), classes=("a",)))
+    assert report.properties["image size"] == {"a": {"7x5": 2}}
+
+
+def test_blank_images_are_no_cause_for_warnings(tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        report = run_checks(draw(tmp_path, 40, lambda pixels, label: np.zeros_like(pixels)))
+    assert not of(report, "shortcut")
+    assert [len(one.files) for one in of(report, "label_conflict")] == [40]

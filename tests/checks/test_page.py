@@ -1,6 +1,7 @@
 """The page and the terminal text of a check."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ def test_the_page_needs_nothing_else_and_escapes_everything(tmp_path: Path) -> N
     assert "the column &#39;&lt;b&gt;&#39;" in page
     assert page.count("data:image/jpeg;base64,") == 3 + 6  # three in findings, six examples
     assert "not readable" in page
-    assert not re.search(r'(src|href)="(?!data:)', page)
+    assert not re.search(r'(src|href)="(?!data:|#)', page)
     assert all(path in page for path in pair)
 
 
@@ -46,6 +47,22 @@ def test_a_page_stays_light_with_thousands_of_findings(tmp_path: Path) -> None:
     assert "and 2960 more in check.json" in page
 
 
+def test_every_entry_of_the_contents_leads_somewhere(tmp_path: Path) -> None:
+    found = [Finding("duplicate", severity, (), "x", "y") for severity in ("severe", "warning")]
+    page = render(report_of(*found), draw(tmp_path, 2), title="x", when="today")
+    targets = re.findall(r'href="#([^"]+)"', page)
+    assert {"severe-duplicate", "warning-duplicate", "comparisons", "examples"} <= set(targets)
+    assert sorted(targets) == sorted(re.findall(r'id="([^"]+)"', page))
+
+
+def test_an_advice_is_given_once_for_all_that_it_is_for(tmp_path: Path) -> None:
+    cures = ["Rename it.", "Remove it.", "Rename it.", "Remove it."]
+    found = [Finding("wrong_format", "warning", (), f"file {i}.", cure) for i, cure in enumerate(cures)]
+    page = render(report_of(*found), draw(tmp_path, 2), title="x", when="today")
+    order = re.findall(r"Rename it\.|Remove it\.|file \d", page)
+    assert order == ["Rename it.", "file 0", "file 2", "Remove it.", "file 1", "file 3"]
+
+
 def test_the_terminal_is_told_the_first_few(capsys: pytest.CaptureFixture[str]) -> None:
     many = [Finding("unreadable", "severe", (f"a/{i}.png",), f"a/{i}.png: empty.", "Remove it.") for i in range(9)]
     text = told(report_of(*many, Finding("duplicate", "warning", tuple("abcde"), "5 copies.", "Keep one.")))
@@ -55,4 +72,16 @@ def test_the_terminal_is_told_the_first_few(capsys: pytest.CaptureFixture[str]) 
     assert "a, b, c and 2 more" in text
     assert text.count("-> Remove it.") == 1
     assert "none was found" in text
-    assert in_one_line("unreadable", many) == "check: unreadable: a/0.png: empty. (and 8 more of this kind) Remove it."
+    assert in_one_line("unreadable", many) == "check: unreadable: a/0.png: empty (and 8 more)"
+
+
+def test_a_line_of_the_log_stays_short() -> None:
+    long = Finding("metadata", "warning", (), "word " * 500, "a cure " * 100)
+    assert len(in_one_line("metadata", [long] * 3)) < 200
+
+
+def test_what_the_numbers_of_shortcuts_mean_is_said_once() -> None:
+    found = [Finding("shortcut", "warning", (), f"The class goes with {what}: V 1.", "Look.") for what in "abc"]
+    text = told(replace(report_of(*found), unit="groups"))
+    assert text.count("by permuting the labels of whole groups") == 1
+    assert "permuting" not in told(report_of())

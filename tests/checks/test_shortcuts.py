@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
 
-from medimg.checks.shortcuts import LEVEL, Shortcuts, groups_of
+from medimg.checks.shortcuts import LEVEL, Shortcuts, _sampled, groups_of
 from medimg.data.manifest import Manifest, Record
 from medimg.data.similarity import Pair
 
@@ -60,3 +62,28 @@ def test_a_column_with_one_value_or_too_few_images_is_not_compared() -> None:
     few = Shortcuts(manifest_of("ab" * 20), [i % 4 for i in range(40)], "patients", planned=1)
     few.compare_column("hospital", ["H1", "H2"] * 20)
     assert shortcuts.comparisons == few.comparisons == []
+
+
+def test_of_hundreds_of_classes_the_most_common_are_told_apart() -> None:
+    generator = np.random.default_rng(0)
+    numbers = np.concatenate([np.repeat(np.arange(20), 12), np.repeat(np.arange(20, 120), 6)])
+    labels = [f"{number:03d}" for number in numbers]
+    records = tuple(Record(f"{i:04d}.png", label) for i, label in enumerate(labels))
+    shortcuts = Shortcuts(Manifest(Path(), records), range(len(labels)), "images", planned=1)
+    features = numbers[:, None] * np.array([1, 0, 0]) + generator.normal(size=(len(labels), 3))
+    features[240:] = 1e6  # of the rare classes, which would tell them from the others
+    shortcuts.compare_features("noise", dict(enumerate(features)))
+    (found,) = shortcuts.findings
+    assert "noise (the 20 most common of 120 classes) alone" in found.message
+    targets, scores = np.eye(20)[numbers[:240]], features[:240, :1]
+    linear = np.mean([roc_auc_score(targets[:, k], (k - 9.5) * scores[:, 0]) for k in range(20)])
+    assert shortcuts.comparisons[0].value == pytest.approx(linear, abs=0.05)
+
+
+def test_a_sample_holds_whole_groups() -> None:
+    groups = np.repeat(np.arange(100), 7)
+    places = np.arange(0, 700, 2)
+    kept = _sampled(places, groups, 120)
+    assert 110 < len(kept) <= 120
+    assert all((groups[kept] == group).sum() == (groups[places] == group).sum() for group in set(groups[kept]))
+    assert _sampled(places, groups, 350) is places

@@ -133,6 +133,58 @@ def test_strict_stops_before_training(home: Path, capsys: pytest.CaptureFixture[
     assert not (home / "run/metrics.csv").exists()
 
 
+def test_strict_shows_what_only_the_split_of_the_run_has(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """medimg cuts the validation split, and copies stand on both sides of it: the source itself has no such finding."""
+    shutil.rmtree(home / "images/test")
+    for file in home.glob("images/train/*/*.png"):
+        shutil.copy(file, file.with_name(f"again_{file.name}"))
+    assert main(CHECK) == 0
+    capsys.readouterr()
+    assert train(home, "strict") == 2
+    said = capsys.readouterr().err
+    report = json.loads((home / "run/check.json").read_text())
+    severe = [one for one in report["findings"] if one["severity"] == "severe"]
+    assert severe[0]["files"][0] in said
+    assert "in different splits: train, val" in said
+    assert "data.group_by=near_duplicates" in said
+    assert "a patient_id" in said
+    assert str(home / "run/check.json") in said
+    assert main(["train", "data=image_folder", "data.root=images", "data.check=strict", *TINY, *GROUPED]) == 0
+
+
+GROUPED = ["data.group_by=near_duplicates", "trainer.max_epochs=1", "data.image_size=16", "model.widths=[4]"]
+
+
+def test_lines_in_the_log_are_short_and_say_where_the_rest_is(home: Path) -> None:
+    leak(home)
+    assert train(home, "warn") == 0
+    lines = [line for line in (home / "run/train.log").read_text().splitlines() if "check: " in line]
+    assert lines
+    assert all(line.endswith("; see check.json") and len(line) < 250 for line in lines)
+
+
+def test_the_data_keys_are_recorded(home: Path) -> None:
+    assert main([*CHECK, "data.group_by=blocks", "data.block_size=3"]) == 0
+    data = written(home)["data"]
+    assert isinstance(data, dict)
+    assert train(home, "warn") == 0
+    of_run = json.loads((home / "run/check.json").read_text())["data"]
+    assert data["root"] == of_run["root"] == str(home / "images")
+    assert (data["group_by"], data["block_size"]) == ("blocks", 3)
+    assert (of_run["group_by"], of_run["image_size"], of_run["name"]) == (None, 16, "image_folder")
+
+
+def test_groups_are_known(home: Path) -> None:
+    """Blocks of three numbers of each folder: none is torn by the source's split, and no image is on its own."""
+    assert main([*CHECK, "data.group_by=blocks", "data.block_size=3"]) == 0
+    findings = written(home)["findings"]
+    assert isinstance(findings, list)
+    messages = {one["kind"]: one["message"] for one in findings}
+    assert messages["patient_groups"] == "12 groups of 32 images stand in for patients; the largest has 3 images."
+    assert "patient_unknown" not in messages
+    assert written(home)["unit"] == "groups"
+
+
 def test_off(home: Path) -> None:
     leak(home)
     assert train(home, "off") == 0

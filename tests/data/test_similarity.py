@@ -212,3 +212,20 @@ def test_neither_blocks_nor_how_many_are_alike_tear_a_cluster(monkeypatch: pytes
     distance = float(apart[0, 1:].max()) + 1e-3
     assert (apart[1:, 1:][~np.eye(150, dtype=bool)] > distance).all()
     assert len(list(descriptors_module.connecting(vectors, distance))) == 150
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 64])
+def test_of_many_near_copies_fewer_pairs_than_images_are_kept(
+    films: list[Image.Image], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    """Forty copies of two films that differ in brightness: 380 pairs are near, and 38 connect them."""
+    monkeypatch.setattr("medimg.data.similarity._AT_ONCE", at_once)
+    brighter = [0.5 + 0.025 * i for i in range(20)]
+    images = {
+        f"{k}_{i:02}.png": ImageEnhance.Brightness(films[k]).enhance(factor)
+        for k in range(2)
+        for i, factor in enumerate(brighter)
+    }
+    pairs = find_copies(save(tmp_path, images))
+    assert len(pairs) == 38
+    assert clusters(40, pairs) == [list(range(20)), list(range(20, 40))]
