@@ -52,10 +52,10 @@ def _of_picture(file: Path, length: int) -> Header | str:
     """Opens what training opens, and nothing else that Pillow knows."""
     from PIL import Image, UnidentifiedImageError
 
-    from medimg.data.readers.pictures import _FORMATS
+    from medimg.data.readers.pictures import FORMATS
 
     try:
-        with file.open("rb") as stream, Image.open(stream, formats=_FORMATS) as image:
+        with file.open("rb") as stream, Image.open(stream, formats=FORMATS) as image:
             bits = 16 if image.mode.startswith("I;16") else _BITS.get(image.mode)
             name = "JPEG" if image.format == "MPO" else str(image.format)
             return Header(name, image.mode, bits, (image.height, image.width), length)

@@ -16,7 +16,7 @@ from medimg.config.training import TrainConfig
 from medimg.errors import RequestError, suggestion
 
 if TYPE_CHECKING:
-    from medimg.data.manifest import Manifest
+    pass
 
 USAGE = """medimg check: inspects a data set before training, and trains nothing.
 
@@ -92,13 +92,14 @@ def _check(config: TrainConfig) -> int:
     from medimg.checks.page import render
     from medimg.checks.run import run_checks
     from medimg.checks.told import told
+    from medimg.data.load import grouped, list_images
     from medimg.data.problems import gathered
     from medimg.files import write_json, write_text
     from medimg.runs import provenance
 
     cache = Path(config.paths.cache).expanduser()
     with gathered() as problems:
-        manifest = _images(config.data, cache)
+        manifest = grouped(list_images(config.data, cache), config.data, cache)
     if not manifest.records:
         raise RequestError(f"data.root={config.data.root}: no image is left to check: {problems[0].message}")
     report = run_checks(manifest, problems, cache=cache, progress=True)
@@ -113,18 +114,6 @@ def _check(config: TrainConfig) -> int:
         print(f"\n{_SYNTHETIC.format(name=config.data.name)}")
     print(f"\nWritten: {folder / 'check.json'}, {folder / 'check.html'}")
     return 1 if report.severe else 0
-
-
-def _images(config: DataConfig, cache: Path) -> "Manifest":
-    """The images with the splits of the source, and with the groups that are to stand in for patients."""
-    from medimg.data.groups import with_groups
-    from medimg.data.load import list_images
-
-    manifest = list_images(config, cache)
-    if config.group_by is None or not manifest.records:
-        return manifest
-    size, threshold = config.block_size, config.group_threshold
-    return with_groups(manifest, config.group_by, block_size=size, threshold=threshold, cache=cache)
 
 
 def _absolute(config: DataConfig) -> DataConfig:

@@ -34,15 +34,7 @@ def load_manifest(config: DataConfig, cache: Path) -> Manifest:
     have no influence on these. Phantoms are drawn below `cache` where they are not there yet. Raises RequestError for
     whatever is wrong with the source.
     """
-    manifest = load_unsplit(config, cache)
-    if config.group_by is not None:
-        manifest = with_groups(
-            manifest,
-            config.group_by,
-            block_size=config.block_size,
-            threshold=config.group_threshold,
-            cache=cache,
-        )
+    manifest = grouped(load_unsplit(config, cache), config, cache)
     manifest = assign_splits(
         manifest,
         val_fraction=config.val_fraction,
@@ -53,6 +45,14 @@ def load_manifest(config: DataConfig, cache: Path) -> Manifest:
     )
     _log_summary(manifest)
     return manifest
+
+
+def grouped(manifest: Manifest, config: DataConfig, cache: Path) -> Manifest:
+    """The manifest with the groups that are to stand in for patients, where the config asks for some."""
+    if config.group_by is None or not manifest.records:
+        return manifest
+    size, threshold = config.block_size, config.group_threshold
+    return with_groups(manifest, config.group_by, block_size=size, threshold=threshold, cache=cache)
 
 
 def load_unsplit(config: DataConfig, cache: Path, tolerated: Collection[str] = ()) -> Manifest:

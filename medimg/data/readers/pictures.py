@@ -13,7 +13,7 @@ from medimg.data.readers.refusals import PICTURES_HAVE_NONE, no_window, unreadab
 from medimg.errors import RequestError
 
 # What is opened at all: Pillow knows others, and some of them start other programs. JPEG includes MPO.
-_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "JPEG2000")
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "JPEG2000")
 # A JPEG of several pictures (MPO, as phones write it) is one picture with previews; other files of several are series.
 _ONE_PICTURE_FORMATS = frozenset({"JPEG", "MPO"})
 
@@ -27,7 +27,7 @@ def read_picture(file: Path, channels: Literal[1, 3], frame: int | None, windows
     the colours below it kept. What is a picture has no window, and no frames.
     """
     try:
-        with file.open("rb") as stream, Image.open(stream, formats=_FORMATS) as image:
+        with file.open("rb") as stream, Image.open(stream, formats=FORMATS) as image:
             if windows:
                 raise no_window(file, PICTURES_HAVE_NONE)
             if frame is not None:
@@ -38,7 +38,7 @@ def read_picture(file: Path, channels: Literal[1, 3], frame: int | None, windows
     except (RequestError, MemoryError):
         raise
     except UnidentifiedImageError as error:
-        known = f"{', '.join(_FORMATS)}, DICOM, NIfTI"
+        known = f"{', '.join(FORMATS)}, DICOM, NIfTI"
         raise unreadable(file, f"it is no image of a known format ({known})") from error
     except Exception as error:  # decoders raise many kinds: OSError, SyntaxError, ValueError, struct.error...
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
