@@ -16,6 +16,7 @@ from medimg.data.dataset import Batch
 from medimg.evaluation.metrics import confusion_matrix
 from medimg.evaluation.predictions import softmax
 from medimg.models.classifier import ImageClassifier
+from medimg.reporting.drawing import pixels
 from medimg.reporting.figures import confusion_matrix_figure
 from medimg.training.selection import Rank, rank
 
@@ -109,7 +110,7 @@ class TensorBoardFigures(Callback):
             return
         counts = confusion_matrix(labels, logits.argmax(axis=1), len(pl_module.classes))
         for tag, by_true_class in (("counts", False), ("by_true_class", True)):
-            picture = confusion_matrix_figure(counts, pl_module.classes, by_true_class=by_true_class)
+            picture = pixels(confusion_matrix_figure(counts, pl_module.classes, by_true_class=by_true_class))
             board.add_image(f"val/confusion_matrix/{tag}", picture, self._step, dataformats="HWC")
         for number, (name, column) in enumerate(zip(pl_module.classes, softmax(logits).T, strict=True)):
             board.add_pr_curve(f"val/precision_recall/{name}", labels == number, column, self._step)
