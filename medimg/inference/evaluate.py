@@ -10,7 +10,7 @@ from typing import Any
 from medimg.config.build import locate
 from medimg.config.check import Allowed, target_of
 from medimg.data.datamodule import ImageDataModule
-from medimg.data.manifest import Split, read_manifest_csv
+from medimg.data.manifest import Manifest, Split, read_manifest_csv
 from medimg.data.seen import seen_in, told
 from medimg.errors import RequestError
 from medimg.evaluation.fitting import Fitted, fit
@@ -48,6 +48,7 @@ class Evaluated:
     checkpoint: Checkpoint
     results: dict[str, Any]
     samples: Mapping[str, Sample]
+    manifest: Manifest
 
 
 def evaluate_run(
@@ -149,7 +150,7 @@ class Evaluator:
             else:
                 writer = self._writer(place, checkpoint, self._fitted(home, classifier, checkpoint))
                 writer.add(split, self._predict(classifier, self.images, split))
-        return Evaluated(place, checkpoint, writer.results, writer.samples)
+        return Evaluated(place, checkpoint, writer.results, writer.samples, self.images.manifest)
 
     def _place(self, checkpoint: Checkpoint, images: str | None) -> RunFolder:
         """Where an evaluation goes: the run's own files, or a folder named by what is not the run's own."""

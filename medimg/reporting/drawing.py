@@ -19,7 +19,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 LINES = ("-", "--", "-.", ":")  # so that no line is told by its colour alone
 MARKERS = ("o", "s", "^", "D", "v")
 
-_STYLE: dict[str, Any] = {
+_STYLE: Any = {
     "text.parse_math": False,  # a class may be called a$b$
     "font.size": 10,
     "axes.titlesize": 11,

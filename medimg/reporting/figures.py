@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from medimg.evaluation.curves import precision_recall_points, roc_points
@@ -141,12 +142,12 @@ def training_figure(epochs: Sequence[int], lines: Mapping[str, Sequence[float]],
     figure, axes = new_figure(4.6, 3.4)
     entries: dict[str, Any] = {}
     for number, (name, values) in enumerate(lines.items()):
-        mark = {"marker": MARKERS[number % len(MARKERS)], "markersize": 4} if len(epochs) <= 40 else {}
+        mark: dict[str, Any] = {"marker": MARKERS[number % len(MARKERS)], "markersize": 4} if len(epochs) <= 40 else {}
         (entries[name],) = axes.plot(epochs, values, **line_style(number), **mark)
     entries["chosen epoch"] = axes.axvline(best, color=_GREY, linewidth=1, linestyle=":")
     axes.set_xlabel("epoch")
     axes.set_title(title)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     legend(axes, entries)
     return figure
 

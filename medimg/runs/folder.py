@@ -14,7 +14,7 @@ from medimg.files import write_json, write_text
 _SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster, where PyYAML has it
 _WRITTEN = ("config.yaml", "results.json", "metrics.csv", "manifest.csv", "checkpoints", "predictions", "tensorboard")
 # what a process that was killed while it wrote a file has left of it
-_UNFINISHED = (".*.ckpt.*", ".*.json.*", ".*.csv.*", ".*.yaml.*", ".*.txt.*", ".*.png.*")
+_UNFINISHED = (".*.ckpt.*", ".*.json.*", ".*.csv.*", ".*.yaml.*", ".*.txt.*", ".*.png.*", ".*.html.*", ".*.md.*")
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,8 @@ class RunFolder:
         for pattern in _UNFINISHED:
             for file in self.path.rglob(pattern):
                 file.unlink(missing_ok=True)
-        stale = ["predictions"] if self.last.is_file() else ["predictions", "tensorboard"]
+        (self.path / "report.html").unlink(missing_ok=True)
+        stale = ["predictions", "figures"] if self.last.is_file() else ["predictions", "figures", "tensorboard"]
         for name in stale:
             shutil.rmtree(self.path / name, ignore_errors=True)
 

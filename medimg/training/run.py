@@ -42,7 +42,7 @@ def train(
     Args:
         config: checked.
         folder: of the run; made if it is not there.
-        in_sweep: whether `evaluate_test=auto` leaves the test split alone.
+        in_sweep: whether `evaluate_test=auto` leaves the test split alone, and figures and report are the sweep's.
         resume: go on from the last checkpoint in the folder, or from the start where there is none yet.
         force: what may have changed since the run began: `data`, or keys of the configuration.
 
@@ -81,6 +81,8 @@ def train(
                 _record_failure(folder, clock, failure)
             raise failure from error
         _end(folder, "completed", clock)
+        if not in_sweep:
+            experiment.report()
     return results
 
 
