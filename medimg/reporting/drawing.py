@@ -1,6 +1,6 @@
 """How figures look, and how a figure becomes pixels, a PNG or an SVG."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import wraps
 from io import BytesIO
 from typing import Any, ParamSpec
@@ -12,7 +12,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from medimg.reporting.tables import shortened
+
 Arguments = ParamSpec("Arguments")
+Entries = list[tuple[str, Any]]  # of a legend: name, and line or area
+
+_LONGEST = 28  # letters
 
 # Okabe and Ito, told apart with any colour vision; without their yellow, which is hard to see on white
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -57,10 +62,15 @@ def line_style(number: int) -> dict[str, Any]:
     return {"color": COLOURS[number % len(COLOURS)], "linestyle": LINES[number // len(COLOURS) % len(LINES)]}
 
 
-def legend(axes: Axes, entries: Mapping[str, Any], **options: Any) -> None:
-    """A legend of lines and areas by name; a name that begins with an underscore, too, which matplotlib leaves out."""
-    names = [f" {name}" if name.startswith("_") else name for name in entries]
-    axes.legend(list(entries.values()), names, **options)
+def legend(axes: Axes, entries: Entries, **options: Any) -> None:
+    """A legend; of names that begin with an underscore, too, which matplotlib leaves out."""
+    names = [f" {short(name)}" if name.startswith("_") else short(name) for name, _ in entries]
+    axes.legend([artist for _, artist in entries], names, **options)
+
+
+def short(name: str) -> str:
+    """A name of a class that leaves room for the figure."""
+    return shortened(name, _LONGEST)
 
 
 def pixels(figure: Figure) -> NDArray[np.uint8]:
@@ -81,8 +91,18 @@ def png(drawn: NDArray[np.uint8]) -> bytes:
 
 
 def svg(figure: Figure) -> bytes:
-    """The figure as the content of an SVG, without the date."""
+    """The figure as the content of an SVG, without the date; its resolution is another afterwards."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
     stream = BytesIO()
     with mpl.rc_context(_STYLE):
-        figure.savefig(stream, format="svg", metadata={"Date": None})
+        # not by savefig, which draws twice
+        FigureCanvasSVG(figure).print_svg(stream, metadata={"Date": None})  # type: ignore[no-untyped-call]
     return stream.getvalue()
+
+
+def pixels_and_svg(figure: Figure) -> tuple[NDArray[np.uint8], bytes]:
+    """Both, at the price of one layout."""
+    drawn = pixels(figure)
+    figure.set_layout_engine("none")
+    return drawn, svg(figure)

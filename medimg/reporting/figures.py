@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from medimg.evaluation.curves import precision_recall_points, roc_points
-from medimg.reporting.drawing import COLOURS, MARKERS, legend, line_style, new_figure, styled
+from medimg.reporting.drawing import COLOURS, MARKERS, Entries, legend, line_style, new_figure, short, styled
 
 Points = Mapping[str, tuple[float, float]]  # name of an operating point: where it lies
 
@@ -39,8 +39,9 @@ def confusion_matrix_figure(
     axes.imshow(shown, cmap="Blues", vmin=0, vmax=highest)
     axes.spines[["top", "right"]].set_visible(True)
     axes.grid(visible=False)
-    axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
-    axes.set_yticks(range(len(classes)), classes)
+    names = [short(name) for name in classes]
+    axes.set_xticks(range(len(classes)), names, rotation=45, ha="right")
+    axes.set_yticks(range(len(classes)), names)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     axes.set_title("share of each true class" if by_true_class else "images", fontsize=10)
@@ -68,11 +69,11 @@ def roc_figure(
     """
     figure, axes = new_figure()
     axes.plot([0, 1], [0, 1], color=_GREY, linewidth=1, linestyle=":")
-    entries: dict[str, Any] = {}
+    entries: Entries = []
     for number, (name, is_one, odds) in enumerate(_one_vs_rest(labels, logits, classes, positive)):
         x, y, _ = roc_points(is_one, odds)
         if len(x):
-            (entries[name],) = axes.plot(x, y, **line_style(number))
+            entries.append((name, axes.plot(x, y, **line_style(number))[0]))
     _mark(axes, entries, points or {})
     _finish(axes, entries, "1 - specificity", "sensitivity", "ROC", "lower right")
     return figure
@@ -91,14 +92,15 @@ def precision_recall_figure(
     With one line its dotted companion is the share of positive images, which is the precision of guessing.
     """
     figure, axes = new_figure()
-    entries: dict[str, Any] = {}
+    entries: Entries = []
     lines = _one_vs_rest(labels, logits, classes, positive)
     for number, (name, is_one, odds) in enumerate(lines):
         x, y, _ = precision_recall_points(is_one, odds)
         if len(x):
-            (entries[name],) = axes.plot(x, y, drawstyle="steps-pre", **line_style(number))
+            entries.append((name, axes.plot(x, y, drawstyle="steps-pre", **line_style(number))[0]))
     if len(lines) == 1 and entries:
-        entries["guessing"] = axes.axhline(float(lines[0][1].mean()), color=_GREY, linewidth=1, linestyle=":")
+        guess = axes.axhline(float(lines[0][1].mean()), color=_GREY, linewidth=1, linestyle=":")
+        entries.append(("guessing", guess))
     _mark(axes, entries, points or {})
     _finish(axes, entries, "recall (sensitivity)", "precision", "Precision and recall", "lower left")
     return figure
@@ -117,14 +119,14 @@ def reliability_figure(
     """
     figure, axes = new_figure()
     (perfect,) = axes.plot([0, 1], [0, 1], color=_GREY, linewidth=1, linestyle=":")
-    entries: dict[str, Any] = {"perfect calibration": perfect}
+    entries: Entries = [("perfect calibration", perfect)]
     kinds = {"as the model says": plain} | ({"at the fitted temperature": calibrated} if calibrated else {})
     for number, (name, bins) in enumerate(kinds.items()):
         full = [row for row in bins if row["images"]]
         x, y = [row["confidence"] for row in full], [row["accuracy"] for row in full]
         sizes = 15 + 150 * np.array([row["images"] for row in full]) / max(1, sum(row["images"] for row in full))
         axes.scatter(x, y, s=sizes, color=COLOURS[number], marker=MARKERS[number], zorder=3)
-        (entries[name],) = axes.plot(x, y, **line_style(number), marker=MARKERS[number], markersize=3)
+        entries.append((name, axes.plot(x, y, **line_style(number), marker=MARKERS[number], markersize=3)[0]))
     _finish(axes, entries, "probability of the predicted class", "share that is right", "Reliability", "upper left")
     return figure
 
@@ -140,11 +142,11 @@ def training_figure(epochs: Sequence[int], lines: Mapping[str, Sequence[float]],
         best: the chosen epoch.
     """
     figure, axes = new_figure(4.6, 3.4)
-    entries: dict[str, Any] = {}
+    entries: Entries = []
     for number, (name, values) in enumerate(lines.items()):
         mark: dict[str, Any] = {"marker": MARKERS[number % len(MARKERS)], "markersize": 4} if len(epochs) <= 40 else {}
-        (entries[name],) = axes.plot(epochs, values, **line_style(number), **mark)
-    entries["chosen epoch"] = axes.axvline(best, color=_GREY, linewidth=1, linestyle=":")
+        entries.append((name, axes.plot(epochs, values, **line_style(number), **mark)[0]))
+    entries.append(("chosen epoch", axes.axvline(best, color=_GREY, linewidth=1, linestyle=":")))
     axes.set_xlabel("epoch")
     axes.set_title(title)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -167,13 +169,15 @@ def _one_vs_rest(
     return found
 
 
-def _mark(axes: Axes, entries: dict[str, Any], points: Points) -> None:
+def _mark(axes: Axes, entries: Entries, points: Points) -> None:
     for number, (name, (x, y)) in enumerate(points.items()):
         colour, marker = COLOURS[(number + 1) % len(COLOURS)], MARKERS[number % len(MARKERS)]
-        (entries[name],) = axes.plot([x], [y], marker, color=colour, markeredgecolor="black", markersize=8, zorder=4)
+        entries.append(
+            (name, axes.plot([x], [y], marker, color=colour, markeredgecolor="black", markersize=8, zorder=4)[0])
+        )
 
 
-def _finish(axes: Axes, entries: Mapping[str, Any], x: str, y: str, title: str, place: str) -> None:
+def _finish(axes: Axes, entries: Entries, x: str, y: str, title: str, place: str) -> None:
     axes.set_xlim(-0.02, 1.02)
     axes.set_ylim(-0.02, 1.02)
     axes.set_xlabel(x)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from urllib.parse import urlencode
 
 from markupsafe import Markup
 
@@ -134,7 +135,7 @@ def _known(*facts: tuple[str, Cited, Callable[[Cited], Markup]]) -> list[list[st
 def _distinct(source: Source, column: str, split: str, label: str) -> Cited:
     rows = source.images.value
     names = {row[column] for row in rows if row["split"] == split and row["label"] == label and row.get(column)}
-    return Cited(len(names), f"manifest.csv?distinct={column}&split={split}&label={label}")
+    return Cited(len(names), f"manifest.csv?{urlencode({'distinct': column, 'split': split, 'label': label})}")
 
 
 def _short(target: Cited) -> Markup:

@@ -34,10 +34,16 @@ class Picture:
 
 def draw(source: Source) -> dict[str, Picture]:
     """All figures that the folder has numbers for, by name."""
-    from medimg.reporting.drawing import pixels, svg
+    from medimg.reporting.drawing import pixels_and_svg
 
-    found = [*_training(source), *(one for split in source.splits for one in _of_split(source, split))]
-    return {name: Picture(name, title, svg(figure), pixels(figure)) for name, title, figure in found}
+    found = {}
+    for name, title, figure in (
+        *_training(source),
+        *(one for split in source.splits for one in _of_split(source, split)),
+    ):
+        drawn, svg = pixels_and_svg(figure)
+        found[name] = Picture(name, title, svg, drawn)
+    return found
 
 
 _Drawn = Iterator[tuple[str, str, "Figure"]]
