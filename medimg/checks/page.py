@@ -57,17 +57,21 @@ def render(report: Report, manifest: Manifest, *, title: str, when: str) -> str:
         when: as text.
     """
     records = {record.path: record for record in manifest.records}
-    return environment("medimg.checks").get_template("page.html.j2").render(
-        title=title,
-        when=when,
-        report=report,
-        images=len(manifest.records),
-        classes=list(next(iter(report.counts.values()), {})),
-        numbers={severity: len(report.of(severity)) for severity in SEVERITIES},
-        groups=[_group(kind, found, manifest, records) for (_, kind), found in by_kind(report.findings).items()],
-        examples={label: _examples(manifest, label) for label in manifest.classes[:_MOST_CLASSES]},
-        level=LEVEL,
-        synthetic=manifest.synthetic,
+    return (
+        environment("medimg.checks")
+        .get_template("page.html.j2")
+        .render(
+            title=title,
+            when=when,
+            report=report,
+            images=len(manifest.records),
+            classes=list(next(iter(report.counts.values()), {})),
+            numbers={severity: len(report.of(severity)) for severity in SEVERITIES},
+            groups=[_group(kind, found, manifest, records) for (_, kind), found in by_kind(report.findings).items()],
+            examples={label: _examples(manifest, label) for label in manifest.classes[:_MOST_CLASSES]},
+            level=LEVEL,
+            synthetic=manifest.synthetic,
+        )
     )
 
 

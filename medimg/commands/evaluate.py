@@ -70,9 +70,8 @@ def _evaluate(folder: RunFolder, split: Any, values: dict[str, Any]) -> int:
     show(score_lines(one.results, split))
     show(f"\nWritten: {one.folder.results_file}, {one.folder.predictions(split)}")
     if one.folder.path == folder.path:
-        classifier = load_classifier(folder, one.checkpoint.file)
-        if report_run(folder, classifier, one.manifest, one.samples):
-            show(f"Report: {folder.path / 'report.html'}")
+        if report_run(folder, load_classifier(folder, one.checkpoint.file), one.manifest, one.samples):
+            show(f"Report: {folder.report_file}")
     if other is not None:
         show("\n" + comparison_lines(compare_runs(one.folder, folder, str(other), split, one.samples[split])))
     return 0

@@ -46,4 +46,6 @@ def _report(
     split = next((split for split in ("test", "val") if split in samples), None)
     if split is not None:
         write_error_pictures(folder, classifier, manifest, samples[split].predictions, split)
-    return write_report(folder.path)
+    pictures = write_report(folder.path)
+    log.info("report: %s/%s", folder.shown, folder.report_file.name)
+    return pictures

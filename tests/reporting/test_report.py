@@ -98,11 +98,8 @@ def check_numbers(folder: RunFolder, page: Page) -> int:
         if text == "not defined":
             assert found is None
         elif value is None:
-            assert (
-                text == {True: "yes", False: "no", None: "none"}.get(found, str(found))
-                if not isinstance(found, str)
-                else text == found
-            )
+            words = {True: "yes", False: "no", None: "none"}
+            assert text == (words[found] if found is None or isinstance(found, bool) else str(found))
         else:
             assert float(value) == float(found), source  # type: ignore[arg-type]
             assert shows(text, float(value)), (source, text, value)
@@ -144,7 +141,7 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def test_every_number_is_found_where_the_page_says(case: tuple[str, RunFolder, Page]) -> None:
-    name, folder, page = case
+    _, folder, page = case
     splits = len([split for split in ("val", "test") if split in folder.results()])
     assert check_numbers(folder, page) > 10 + 40 * splits
     assert uncited_digits(page) - PROSE == set()
@@ -198,7 +195,7 @@ def test_errors_are_the_most_confident_ones_in_order(tmp_path: Path) -> None:
     folder = write_evaluated_run(tmp_path / "run")
     page = page_of(folder)
     rows = list(csv.DictReader((folder.path / "predictions/test.csv").open(newline="")))
-    wrong = sorted((-float(row[f"prob_{row['prediction']}"]) for row in rows if row["label"] != row["prediction"]))
+    wrong = sorted(-float(row[f"prob_{row['prediction']}"]) for row in rows if row["label"] != row["prediction"])
     shown = [
         float(str(value)) for source, value, _ in page.cited if re.match(r"predictions/test.csv:/\d+/prob", source)
     ]
@@ -223,6 +220,26 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     folder.check_file.write_text("{")
     with pytest.raises(Exception, match=r"check\.json cannot be read"):
         write_report(folder.path)
+
+
+def test_an_ensemble_is_reported_like_a_run(tmp_path: Path) -> None:
+    folder = write_evaluated_run(tmp_path / "both", evaluated=("test",))
+    info = {name: folder.info()[name] for name in ("classes", "positive_class", "command")}
+    members = [
+        {"run": f"../seed_{seed}", "checkpoint": "best", "value": 0.5 + seed / 8, "seed": seed} for seed in (0, 1)
+    ]
+    (folder.path / "ensemble.json").write_text(json.dumps(info | {"members": members, "kind": "mean"}))
+    for name in ("run.json", "config.yaml", "metrics.csv", "check.json"):
+        (folder.path / name).unlink()
+    page = page_of(folder)
+    assert "Members of the ensemble" in page.headings
+    assert "Model and training" not in page.headings
+    assert {"Scores on test", "Calibration"} <= set(page.headings)
+    assert check_numbers(folder, page) > 50
+    cited = {source: text for source, _, text in page.cited}
+    assert cited["ensemble.json:/members/1/value"] == "0.625"
+    assert cited["ensemble.json:/members/1/run"] == "../seed_1"
+    assert "| ../seed_0 | best | 0.500 | 0 |" in (folder.path / "model_card.md").read_text()
 
 
 def test_looks_at_the_same_test_split_are_counted(tmp_path: Path) -> None:

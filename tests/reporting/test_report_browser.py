@@ -31,7 +31,8 @@ window.onload = () => {{
       pictures: page.images.length,
       missing: [...page.images].filter(one => !one.complete || one.naturalWidth === 0).map(one => one.alt),
       wider: [...page.body.querySelectorAll("*")].filter(inside)
-        .filter(one => one.getBoundingClientRect().right > frame.clientWidth + 0.5).map(one => one.outerHTML.slice(0, 99)),
+        .filter(one => one.getBoundingClientRect().right > frame.clientWidth + 0.5)
+        .map(one => one.outerHTML.slice(0, 99)),
       broken: [...page.querySelectorAll("a[href^='#']")].filter(one => !page.getElementById(one.hash.slice(1))).length,
     }};
   }});
@@ -57,7 +58,9 @@ def looked_at(browser: str, page: Path, tmp_path: Path) -> list[dict[str, Any]]:
     harness.write_text(HARNESS.format(frames=frames))
     options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files", "--dump-dom"]
     options += ["--virtual-time-budget=20000", "--enable-logging=stderr", f"--user-data-dir={tmp_path / 'profile'}"]
-    done = subprocess.run([browser, *options, harness.as_uri()], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [browser, *options, harness.as_uri()], capture_output=True, text=True, timeout=120, check=False
+    )
     assert [line for line in done.stderr.splitlines() if "CONSOLE" in line] == []
     title = re.search(r"<title>(.*?)</title>", done.stdout, re.DOTALL)
     assert title, done.stderr[-2000:]

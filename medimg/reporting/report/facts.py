@@ -9,7 +9,7 @@ from markupsafe import Markup
 from medimg.checks.findings import KINDS, SEVERITIES
 from medimg.data.manifest import GROUP_COLUMN, SPLITS
 from medimg.reporting.report.cited import Cited
-from medimg.reporting.report.marks import Number, Table, count, listed, setting, size, text, time
+from medimg.reporting.report.marks import Number, Table, count, listed, score, setting, size, text, time
 from medimg.reporting.report.source import Source
 
 _SHOWN = 5  # findings of a kind
@@ -65,6 +65,16 @@ def training_facts(source: Source) -> Table:
         ("time", info.at("seconds"), time),
     )
     return Table(["", ""], rows)
+
+
+def members_table(source: Source) -> Table:
+    """The runs of an ensemble; no rows for a run."""
+    names = {"run": text, "checkpoint": text, "value": score, "seed": setting, "fold": setting}
+    rows = [
+        [show(member.at(name)) if member.at(name).known else "" for name, show in names.items()]
+        for _, member in source.info.at("members").parts()
+    ]
+    return Table.filled(["run", "checkpoint", "validation score", "seed", "fold"], rows)
 
 
 def images_table(source: Source) -> Table:
