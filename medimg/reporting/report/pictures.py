@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medimg.reporting.report.cited import Cited
+from medimg.reporting.report.scores import spoken
 from medimg.reporting.report.source import Source
 
 if TYPE_CHECKING:
@@ -96,7 +97,10 @@ def _of_split(source: Source, split: str) -> _Drawn:
 
 
 def _points(about: Cited, x: str, y: str) -> dict[str, tuple[float, float]]:
-    found = {str(name): (point.at(x).value, point.at(y).value) for name, point in about.at("operating_points").parts()}
+    found = {
+        spoken(str(name)): (point.at(x).value, point.at(y).value)
+        for name, point in about.at("operating_points").parts()
+    }
     return {name: place for name, place in found.items() if None not in place}
 
 

@@ -59,19 +59,25 @@ def points_table(source: Source, split: str) -> Table:
     """What each operating point does; the one that answers yes or no is marked."""
     chosen = source.results.at("operating_points")
     applied = source.about(split).at("operating_points")
-    header = ["", "rule", "threshold", *_RATES.values(), "TP", "FP", "TN", "FN"]
+    header = ["", "threshold", *_RATES.values(), "TP", "FP", "TN", "FN", "rule"]
     rows: list[list[str | Markup]] = []
     for name, point in chosen.at("points").parts():
-        here = applied.at(name)
-        title = Markup("{} (in use)").format(name) if name == chosen.at("chosen").value else str(name)
+        here, rule = applied.at(name), text(point.at("rule"))
+        title = spoken(str(name)) + (" (in use)" if name == chosen.at("chosen").value else "")
         if not here:
             reason = point.at("reason")
-            rows.append([title, text(point.at("rule")), text(reason) if reason else "-", *[""] * 8])
+            rule += Markup("; not met: {}").format(text(reason)) if reason else Markup("")
+            rows.append([title, *[""] * (len(header) - 2), rule])
             continue
         rates = [with_interval(here.at(rate), here.at("ci95", rate)) for rate in _RATES]
         counts = [count(here.at(cell)) for cell in ("tp", "fp", "tn", "fn")]
-        rows.append([title, text(point.at("rule")), score(here.at("threshold")), *rates, *counts])
+        rows.append([title, score(here.at("threshold")), *rates, *counts, rule])
     return Table(header, rows)
+
+
+def spoken(name: str) -> str:
+    """The name of an operating point in words: `sensitivity at specificity`."""
+    return name.replace("_", " ")
 
 
 def calibration_table(source: Source, split: str) -> Table:
