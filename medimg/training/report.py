@@ -1,4 +1,4 @@
-"""What a run leaves for people to look at, once it is finished: pictures, a page, a model card."""
+"""What a run leaves for people to look at, once it is evaluated: pictures, a page, a model card."""
 
 import logging
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ def report_run(
 ) -> Mapping[str, "Picture"]:
     """Writes figures, pictures of the most confident errors, report.html and model_card.md; returns the figures.
 
-    The run is finished and its results are written, so whatever goes wrong here is told and costs nothing else.
+    The results are written, so whatever goes wrong here is told and costs nothing else.
 
     Args:
         folder: of the run.

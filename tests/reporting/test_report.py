@@ -215,6 +215,15 @@ def test_names_of_classes_runs_and_groups_are_escaped(tmp_path: Path) -> None:
     assert check_numbers(folder, page) > 50
 
 
+def test_a_run_that_did_not_end_says_so(tmp_path: Path) -> None:
+    folder = write_evaluated_run(tmp_path / "run")
+    assert "The run did not end" not in "".join(page_of(folder).free)
+    edit(folder.run_file, status="interrupted")
+    page = page_of(folder)
+    assert "The run did not end" in "".join(page.free)
+    assert ("run.json:/status", None, "interrupted") in page.cited
+
+
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     folder = write_evaluated_run(tmp_path / "run")
     folder.check_file.write_text("{")

@@ -84,6 +84,11 @@ class Source:
         command = str(self.info.value.get("command") or "")
         return command if command.startswith("medimg ") else None
 
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether the run was given up. The status of one that is writing its report is `running` still."""
+        return self.info.value.get("status") in {"failed", "interrupted"}
+
     def about(self, split: str) -> Cited:
         """What stands in results.json beside the scores of a split."""
         return self.results.at("evaluation", split)
