@@ -1,6 +1,5 @@
 """A check as a page: one HTML file with its pictures in it, to be opened without a server, or printed."""
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -9,6 +8,7 @@ from medimg.checks.findings import KINDS, SEVERITIES, Finding, Report, Severity,
 from medimg.checks.shortcuts import LEVEL, meaning
 from medimg.data.manifest import Manifest, Record
 from medimg.errors import RequestError
+from medimg.reporting.html import data_url, environment
 
 _SIDE = 144  # pixels of the longer side of a picture
 _WITH_PICTURES = frozenset(
@@ -67,24 +67,23 @@ def render(report: Report, manifest: Manifest, *, title: str, when: str) -> str:
         title: what was checked.
         when: as text.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("medimg.checks", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
     records = {record.path: record for record in manifest.records}
-    return environment.get_template("page.html.j2").render(
-        title=title,
-        when=when,
-        report=report,
-        images=len(manifest.records),
-        classes=list(next(iter(report.counts.values()), {})),
-        numbers={severity: len(report.of(severity)) for severity in SEVERITIES},
-        groups=[_group(kind, found, manifest, records) for (_, kind), found in by_kind(report.findings).items()],
-        examples={label: _examples(manifest, label) for label in manifest.classes[:_MOST_CLASSES]},
-        level=LEVEL,
-        meaning=meaning(report.unit),
-        synthetic=manifest.synthetic,
+    return (
+        environment("medimg.checks")
+        .get_template("page.html.j2")
+        .render(
+            title=title,
+            when=when,
+            report=report,
+            images=len(manifest.records),
+            classes=list(next(iter(report.counts.values()), {})),
+            numbers={severity: len(report.of(severity)) for severity in SEVERITIES},
+            groups=[_group(kind, found, manifest, records) for (_, kind), found in by_kind(report.findings).items()],
+            examples={label: _examples(manifest, label) for label in manifest.classes[:_MOST_CLASSES]},
+            level=LEVEL,
+            meaning=meaning(report.unit),
+            synthetic=manifest.synthetic,
+        )
     )
 
 
@@ -133,4 +132,4 @@ def _thumbnail(manifest: Manifest, record: Record) -> str | None:
     image.thumbnail((_SIDE, _SIDE))
     stream = BytesIO()
     image.save(stream, "JPEG", quality=72)
-    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
+    return data_url(stream.getvalue(), "image/jpeg")

@@ -32,7 +32,7 @@ USAGE = """medimg evaluate: scores a trained run, with intervals.
   paths.runs         where latest looks (runs)
 
 The best checkpoint on the run's own images is written into the run's own files; anything else goes below evaluations/
-in the run folder. Thresholds and temperature come from the run's own validation split.
+in the run folder. The former renews report.html. Thresholds and temperature come from the run's own validation split.
 """
 
 
@@ -54,8 +54,10 @@ def _evaluate(folder: RunFolder, split: Any, values: dict[str, Any]) -> int:
     from medimg.commands.augmentation import test_time_augmentation
     from medimg.inference.compare import compare_runs
     from medimg.inference.evaluate import evaluate_run
+    from medimg.inference.loading import load_classifier
     from medimg.reporting.epochs import write_epochs
     from medimg.reporting.scores import comparison_lines, score_lines
+    from medimg.training.report import report_run
 
     checkpoint = str(values.pop("checkpoint", "best"))
     other = values.pop("compare", None)
@@ -67,6 +69,9 @@ def _evaluate(folder: RunFolder, split: Any, values: dict[str, Any]) -> int:
     (one,) = done
     show(score_lines(one.results, split))
     show(f"\nWritten: {one.folder.results_file}, {one.folder.predictions(split)}")
+    own = one.folder.path == folder.path
+    if own and report_run(folder, load_classifier(folder, one.checkpoint.file), one.manifest, one.samples):
+        show(f"Report: {folder.report_file}")
     if other is not None:
         show("\n" + comparison_lines(compare_runs(one.folder, folder, str(other), split, one.samples[split])))
     return 0

@@ -18,7 +18,7 @@ USAGE = """medimg leaderboard: ranks runs by validation, with mean and spread ov
   medimg leaderboard dir=[runs/STUDY,runs/OTHER] output=tables
 
   dir                a folder with runs at any depth, or several (runs)
-  output             where leaderboard.csv, .md and .png go (dir; the working directory where dir is several)
+  output             where leaderboard.csv, .md, .png and report.html go (dir; the working directory where several)
 """
 
 
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
 
     runs = [run for folder in folders for run in _runs(folder)]
     show(write_leaderboard(runs, output))
-    files = [output / f"leaderboard.{kind}" for kind in ("csv", "md", "png")]
+    files = [output / name for name in ("leaderboard.csv", "leaderboard.md", "leaderboard.png", "report.html")]
     show(f"\nWritten: {', '.join(str(file) for file in files if file.is_file())}")
     return 0
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from medimg.config.check import Allowed
-from medimg.data.manifest import Split, read_manifest_csv
+from medimg.data.manifest import Manifest, Split, read_manifest_csv
 from medimg.data.seen import seen_in, told
 from medimg.errors import RequestError
 from medimg.evaluation.fitting import Fitted, fit
@@ -47,6 +47,7 @@ class Evaluated:
     checkpoint: Checkpoint
     results: dict[str, Any]
     samples: Mapping[str, Sample]
+    manifest: Manifest
 
 
 def evaluate_run(
@@ -148,7 +149,7 @@ class Evaluator:
             else:
                 writer = self._writer(place, checkpoint, self._fitted(home, classifier, checkpoint))
                 writer.add(split, predicted_table(self.trainer, classifier, self.images, split))
-        return Evaluated(place, checkpoint, writer.results, writer.samples)
+        return Evaluated(place, checkpoint, writer.results, writer.samples, self.images.manifest)
 
     def _place(self, checkpoint: Checkpoint, images: str | None) -> RunFolder:
         """Where an evaluation goes: the run's own files, or a folder named by what is not the run's own."""

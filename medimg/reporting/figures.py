@@ -1,51 +1,194 @@
-"""Figures as arrays of pixels, for TensorBoard and for files."""
+"""The figures of an evaluation, one function each, drawn from numbers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from medimg.evaluation.curves import precision_recall_points, roc_points
+from medimg.reporting.drawing import COLOURS, MARKERS, Entries, legend, line_style, new_figure, short, styled
 
+Points = Mapping[str, tuple[float, float]]  # name of an operating point: where it lies
+
+_MOST_CLASSES = 28  # as many lines differ
+_MOST_NUMBERS = 25  # classes up to which the numbers of a confusion matrix can be read
+_GREY = "#767676"
+
+
+@styled
 def confusion_matrix_figure(
     counts: NDArray[np.integer[Any]], classes: Sequence[str], *, by_true_class: bool = False
-) -> NDArray[np.uint8]:
-    """A confusion matrix as a picture.
+) -> Figure:
+    """A confusion matrix.
 
     Args:
         counts: [true, predicted].
         classes: names, in the order of the matrix.
         by_true_class: show shares of each row, that is of the images that truly are of a class. A class without
             images has no shares, and its row stays empty.
-
-    Returns:
-        Pixels [H, W, 3].
     """
     totals = counts.sum(axis=1, keepdims=True)
     shown = np.where(totals > 0, counts / np.maximum(totals, 1), np.nan) if by_true_class else counts.astype(float)
-    side = 1.8 + 0.75 * len(classes)
-    figure = Figure(figsize=(side + 0.4, side), dpi=100, layout="constrained")
-    axes = figure.add_subplot()
+    side = 1.8 + 0.75 * min(len(classes), 14)
+    figure, axes = new_figure(side + 0.4, side)
     highest = 1.0 if by_true_class else max(float(counts.max(initial=0)), 1.0)
     axes.imshow(shown, cmap="Blues", vmin=0, vmax=highest)
-    axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
-    axes.set_yticks(range(len(classes)), classes)
+    axes.spines[["top", "right"]].set_visible(True)
+    axes.grid(visible=False)
+    names = [short(name) for name in classes]
+    axes.set_xticks(range(len(classes)), names, rotation=45, ha="right")
+    axes.set_yticks(range(len(classes)), names)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     axes.set_title("share of each true class" if by_true_class else "images", fontsize=10)
+    if len(classes) <= _MOST_NUMBERS:
+        _write_cells(axes, shown, highest, "{:.2f}" if by_true_class else "{:.0f}")
+    return figure
+
+
+@styled
+def roc_figure(
+    labels: NDArray[np.integer[Any]],
+    logits: NDArray[np.floating[Any]],
+    classes: Sequence[str],
+    positive: str | None = None,
+    points: Points | None = None,
+) -> Figure:
+    """ROC: of the positive class with its operating points, or of each class against the rest.
+
+    Args:
+        labels: int [N], positions in `classes`.
+        logits: [N, K].
+        classes: the K names.
+        positive: the positive class of two; None: a line for each class.
+        points: (1 - specificity, sensitivity) by name.
+    """
+    figure, axes = new_figure()
+    axes.plot([0, 1], [0, 1], color=_GREY, linewidth=1, linestyle=":")
+    entries: Entries = []
+    for number, (name, is_one, odds) in enumerate(_one_vs_rest(labels, logits, classes, positive)):
+        x, y, _ = roc_points(is_one, odds)
+        if len(x):
+            entries.append((name, axes.plot(x, y, **line_style(number))[0]))
+    _mark(axes, entries, points or {})
+    _finish(axes, entries, "1 - specificity", "sensitivity", "ROC", "lower right")
+    return figure
+
+
+@styled
+def precision_recall_figure(
+    labels: NDArray[np.integer[Any]],
+    logits: NDArray[np.floating[Any]],
+    classes: Sequence[str],
+    positive: str | None = None,
+    points: Points | None = None,
+) -> Figure:
+    """Precision against recall; arguments as in `roc_figure`, with (recall, precision) as points.
+
+    With one line its dotted companion is the share of positive images, which is the precision of guessing.
+    """
+    figure, axes = new_figure()
+    entries: Entries = []
+    lines = _one_vs_rest(labels, logits, classes, positive)
+    for number, (name, is_one, odds) in enumerate(lines):
+        x, y, _ = precision_recall_points(is_one, odds)
+        if len(x):
+            entries.append((name, axes.plot(x, y, drawstyle="steps-pre", **line_style(number))[0]))
+    if len(lines) == 1 and entries:
+        guess = axes.axhline(float(lines[0][1].mean()), color=_GREY, linewidth=1, linestyle=":")
+        entries.append(("guessing", guess))
+    _mark(axes, entries, points or {})
+    _finish(axes, entries, "recall (sensitivity)", "precision", "Precision and recall", "lower left")
+    return figure
+
+
+@styled
+def reliability_figure(
+    plain: Sequence[Mapping[str, Any]], calibrated: Sequence[Mapping[str, Any]] | None = None
+) -> Figure:
+    """How often the predicted class was right, by the probability that it was given.
+
+    Args:
+        plain: bins of the softmax, as `medimg.evaluation.calibration.Bin` has them; `confidence` and `accuracy` of an
+            empty one may be None.
+        calibrated: those at the fitted temperature.
+    """
+    figure, axes = new_figure()
+    (perfect,) = axes.plot([0, 1], [0, 1], color=_GREY, linewidth=1, linestyle=":")
+    entries: Entries = [("perfect calibration", perfect)]
+    kinds = {"as the model says": plain} | ({"at the fitted temperature": calibrated} if calibrated else {})
+    for number, (name, bins) in enumerate(kinds.items()):
+        full = [row for row in bins if row["images"]]
+        x, y = [row["confidence"] for row in full], [row["accuracy"] for row in full]
+        sizes = 15 + 150 * np.array([row["images"] for row in full]) / max(1, sum(row["images"] for row in full))
+        axes.scatter(x, y, s=sizes, color=COLOURS[number], marker=MARKERS[number], zorder=3)
+        entries.append((name, axes.plot(x, y, **line_style(number), marker=MARKERS[number], markersize=3)[0]))
+    _finish(axes, entries, "probability of the predicted class", "share that is right", "Reliability", "upper left")
+    return figure
+
+
+@styled
+def training_figure(epochs: Sequence[int], lines: Mapping[str, Sequence[float]], title: str, best: int) -> Figure:
+    """What was measured in each epoch, and which epoch was chosen.
+
+    Args:
+        epochs: numbers.
+        lines: by name, a value for each epoch; NaN where there is none.
+        title: what was measured.
+        best: the chosen epoch.
+    """
+    figure, axes = new_figure(4.6, 3.4)
+    entries: Entries = []
+    for number, (name, values) in enumerate(lines.items()):
+        mark: dict[str, Any] = {"marker": MARKERS[number % len(MARKERS)], "markersize": 4} if len(epochs) <= 40 else {}
+        entries.append((name, axes.plot(epochs, values, **line_style(number), **mark)[0]))
+    entries.append(("chosen epoch", axes.axvline(best, color=_GREY, linewidth=1, linestyle=":")))
+    axes.set_xlabel("epoch")
+    axes.set_title(title)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    legend(axes, entries)
+    return figure
+
+
+def _one_vs_rest(
+    labels: NDArray[np.integer[Any]], logits: NDArray[np.floating[Any]], classes: Sequence[str], positive: str | None
+) -> list[tuple[str, NDArray[np.bool_], NDArray[np.float64]]]:
+    """Name, membership and log-odds, which keep the order that probabilities near 1 lose, of each line."""
+    wide = logits.astype(np.float64)
+    shown = [positive] if positive is not None else list(classes)[:_MOST_CLASSES]
+    found = []
+    for name in shown:
+        number = list(classes).index(name)
+        with np.errstate(invalid="ignore"):
+            odds = wide[:, number] - np.logaddexp.reduce(np.delete(wide, number, axis=1), axis=1)
+        found.append((name, labels == number, odds))
+    return found
+
+
+def _mark(axes: Axes, entries: Entries, points: Points) -> None:
+    for number, (name, (x, y)) in enumerate(points.items()):
+        colour, marker = COLOURS[(number + 1) % len(COLOURS)], MARKERS[number % len(MARKERS)]
+        entries.append(
+            (name, axes.plot([x], [y], marker, color=colour, markeredgecolor="black", markersize=8, zorder=4)[0])
+        )
+
+
+def _finish(axes: Axes, entries: Entries, x: str, y: str, title: str, place: str) -> None:
+    axes.set_xlim(-0.02, 1.02)
+    axes.set_ylim(-0.02, 1.02)
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.set_title(title)
+    if entries:
+        legend(axes, entries, loc=place)
+
+
+def _write_cells(axes: Axes, shown: NDArray[np.float64], highest: float, pattern: str) -> None:
     for (row, column), value in np.ndenumerate(shown):
         if np.isfinite(value):
             colour = "white" if value > 0.6 * highest else "black"
-            text = f"{value:.2f}" if by_true_class else f"{value:.0f}"
-            axes.text(column, row, text, ha="center", va="center", color=colour)
-    return pixels(figure)
-
-
-def pixels(figure: Figure) -> NDArray[np.uint8]:
-    """The figure drawn, as [H, W, 3]."""
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()  # type: ignore[no-untyped-call]
-    drawn: NDArray[np.uint8] = np.asarray(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]
-    return drawn
+            axes.text(column, row, pattern.format(value), ha="center", va="center", color=colour)

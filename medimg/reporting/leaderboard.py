@@ -1,5 +1,6 @@
 """The leaderboard as people and scripts read it: for the terminal, as CSV, as Markdown and as a picture."""
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -7,15 +8,19 @@ from pathlib import Path
 from medimg.data.groups import CAVEAT
 from medimg.files import write_bytes, write_table, write_text
 from medimg.reporting.tables import amount, duration, markdown_table, terminal_table
+from medimg.runs.columns import Column
 from medimg.runs.folder import RunFolder
 from medimg.runs.leaderboard import Board, Entry, Section, Spread, leaderboard
 from medimg.runs.records import Run
 
+log = logging.getLogger(__name__)
+
+_NOTHING = ("", "null", "none")
 Table = Callable[[Sequence[str], Sequence[Sequence[str]]], str]
 
 
 def write_leaderboard(runs: Sequence[RunFolder] | Sequence[Path], target: Path) -> str:
-    """Writes leaderboard.csv, leaderboard.md and leaderboard.png into a folder; returns the text for the terminal."""
+    """Writes leaderboard.csv, .md and .png and report.html into a folder; returns the text for the terminal."""
     board = leaderboard([run if isinstance(run, RunFolder) else RunFolder(run) for run in runs])
     write_csv(board, target / "leaderboard.csv")
     picture = target / "leaderboard.png"
@@ -26,7 +31,18 @@ def write_leaderboard(runs: Sequence[RunFolder] | Sequence[Path], target: Path) 
     else:
         picture.unlink(missing_ok=True)  # an old one would show a ranking that is none
     write_text(target / "leaderboard.md", markdown(board, picture.name if board.sections else None))
+    _write_page(board, target)
     return terminal(board)
+
+
+def _write_page(board: Board, target: Path) -> None:
+    """The tables are written, and whatever goes wrong with the page costs nothing else."""
+    from medimg.reporting.report.study import write_study
+
+    try:
+        write_study(board, target, target.resolve().name)
+    except Exception as error:
+        log.warning("%s: report.html could not be written: %s: %s", target, type(error).__name__, error)
 
 
 def terminal(board: Board) -> str:
@@ -85,7 +101,7 @@ def _numbers(entry: Entry | None, home: Path, lonely: Run | None = None) -> list
         first.split_unit,
         fingerprint[:12],
         str(first.synthetic).lower(),
-        ";".join(_from(home, run.folder.path) for run in runs),
+        ";".join(relative(home, run.folder.path) for run in runs),
     ]
 
 
@@ -123,22 +139,32 @@ def _ranking(board: Board, section: Section, table: Table) -> str:
 def _notes(board: Board, section: Section) -> list[str]:
     """What a reader has to know of the table above."""
     best = section.first
-    common = [(column.title, column.cell(best)) for column in section.split_columns(board.columns)[1]]
-    words = ", ".join(f"{title} {cell}" for title, cell in common if cell not in {"", "null", "none"})
+    words = ", ".join(f"{column.title} {column.cell(best)}" for column in shared_columns(board, section))
     notes = [f"{'In all of them' if len(section.entries) > 1 else 'Setting'}: {words}"] if words else []
     notes.append(f"Best run of rank 1: {best.folder.shown} ({best.value:.4f})")
     if any(len(entry.runs) > 1 for entry in section.entries):
         notes.append("Mean ± standard deviation of the runs that differ only in seed or fold (their number).")
+    return notes + cautions(section)
+
+
+def shared_columns(board: Board, section: Section) -> list[Column]:
+    """Those that are worth a word and the same for all settings of a section."""
+    return [one for one in section.split_columns(board.columns)[1] if one.cell(section.first) not in _NOTHING]
+
+
+def cautions(section: Section) -> list[str]:
+    """Why the scores of a section may not be what they seem."""
+    best, found = section.first, []
     folds = {frozenset(run.config.get("data.fold") for run in entry.runs) for entry in section.entries}
     if len(folds) > 1:
-        notes.append("The settings were not run on the same folds: some of the difference between them is the folds'.")
+        found.append("The settings were not run on the same folds: some of the difference between them is the folds'.")
     if best.split_unit == "image":
-        notes.append("Split by image: images of one patient can be on both sides, so these scores may be too good.")
+        found.append("Split by image: images of one patient can be on both sides, so these scores may be too good.")
     if best.split_unit == "group":
-        notes.append(f"Split by groups that stand in for patients: {CAVEAT}.")
+        found.append(f"Split by groups that stand in for patients: {CAVEAT}.")
     if best.synthetic:
-        notes.append("Synthetic images: these scores say nothing about real ones.")
-    return notes
+        found.append("Synthetic images: these scores say nothing about real ones.")
+    return found
 
 
 def _unranked(board: Board, table: Table) -> str:
@@ -158,7 +184,7 @@ def _spread(found: Spread | None, several: bool) -> str:
     return f"{found.mean:.4f}{spread}{f' ({found.count})' if several else ''}"
 
 
-def _from(home: Path, path: Path) -> str:
+def relative(home: Path, path: Path) -> str:
     """The path of a run as seen from the CSV, so that a study can be moved whole; absolute where it is elsewhere."""
     home, path = home.resolve(), path.resolve()
     return os.path.relpath(path, home) if path.is_relative_to(home) else str(path)

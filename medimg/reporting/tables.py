@@ -19,7 +19,7 @@ def terminal_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table as GitHub reads it, nothing cut."""
-    lines = [[_escaped(readable(cell)) for cell in row] for row in (header, *rows)]
+    lines = [[escaped(readable(cell)) for cell in row] for row in (header, *rows)]
     lines.insert(1, ["---"] * len(header))
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -51,7 +51,8 @@ def readable(cell: str) -> str:
     return re.sub(r"\d+\.\d{6,}(e[+-]?\d+)?", lambda found: f"{float(found[0]):.5g}", cell)
 
 
-def _escaped(cell: str) -> str:
+def escaped(cell: str) -> str:
+    """A text that means itself in Markdown, in a table as well."""
     for found, instead in (("\\", "\\\\"), ("|", "\\|"), ("<", "&lt;"), ("*", "\\*"), ("`", "\\`")):
         cell = cell.replace(found, instead)
     return " ".join(cell.split())

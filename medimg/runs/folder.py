@@ -12,9 +12,12 @@ from medimg.errors import RequestError
 from medimg.files import write_json, write_text
 
 _SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster, where PyYAML has it
-_WRITTEN = ("config.yaml", "results.json", "metrics.csv", "manifest.csv", "checkpoints", "predictions", "tensorboard")
+_WRITTEN = (
+    *("config.yaml", "results.json", "metrics.csv", "manifest.csv", "checkpoints", "predictions", "tensorboard"),
+    *("figures", "report.html", "model_card.md"),
+)
 # what a process that was killed while it wrote a file has left of it
-_UNFINISHED = (".*.ckpt.*", ".*.json.*", ".*.csv.*", ".*.yaml.*", ".*.txt.*", ".*.png.*")
+_UNFINISHED = (".*.ckpt.*", ".*.json.*", ".*.csv.*", ".*.yaml.*", ".*.txt.*", ".*.png.*", ".*.html.*", ".*.md.*")
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,11 @@ class RunFolder:
     def error_file(self) -> Path:
         """The traceback, where the run failed."""
         return self.path / "error.txt"
+
+    @property
+    def report_file(self) -> Path:
+        """The page that shows it all."""
+        return self.path / "report.html"
 
     @property
     def metrics_file(self) -> Path:
@@ -130,7 +138,8 @@ class RunFolder:
         for pattern in _UNFINISHED:
             for file in self.path.rglob(pattern):
                 file.unlink(missing_ok=True)
-        stale = ["predictions"] if self.last.is_file() else ["predictions", "tensorboard"]
+        self.report_file.unlink(missing_ok=True)
+        stale = ["predictions", "figures"] if self.last.is_file() else ["predictions", "figures", "tensorboard"]
         for name in stale:
             shutil.rmtree(self.path / name, ignore_errors=True)
 

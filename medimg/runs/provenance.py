@@ -42,7 +42,8 @@ def now() -> str:
 
 def command() -> str:
     """The command line of this process, as it can be given again."""
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    name = Path(sys.argv[0]).name
+    return shlex.join(["medimg" if name == "__main__.py" else name, *sys.argv[1:]])
 
 
 def _version(package: str) -> str | None:

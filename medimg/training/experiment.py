@@ -19,6 +19,7 @@ from medimg.config.check import as_dict, target_of
 from medimg.data.datamodule import ImageDataModule
 from medimg.data.manifest import Manifest, Split
 from medimg.errors import RequestError, suggestion
+from medimg.evaluation.sample import Sample
 from medimg.models.classifier import ImageClassifier
 from medimg.models.losses import class_weights
 from medimg.runs import RunFolder
@@ -29,7 +30,8 @@ from medimg.training.epoch_table import EpochTable
 from medimg.training.evaluate import ResultsWriter, predict
 from medimg.training.init_from import init_from
 from medimg.training.interrupts import Interrupts
-from medimg.training.tensorboard import RunTensorBoard, log_hparams
+from medimg.training.report import report_run
+from medimg.training.tensorboard import RunTensorBoard, log_figures, log_hparams
 from medimg.training.trainer import callbacks_of, make_trainer
 
 log = logging.getLogger(__name__)
@@ -81,6 +83,8 @@ class Experiment:
         self.trainer = make_trainer(config, folder, self.has_validation, self.interrupts, self.identity)
         self.start = Position(0, 0, 0)
         self.seconds_before = 0.0
+        self.samples: dict[str, Sample] = {}
+        self.best_step = 0
 
     def facts(self) -> dict[str, Any]:
         """What run.json says of the model and the device."""
@@ -158,12 +162,19 @@ class Experiment:
         for split in [split for split in splits if self.manifest.of(split)]:
             # one by one: what is bad in test costs nothing of validation
             writer.add(split, predict(self.trainer, self.classifier, self.data, [split])[split])
+        self.samples, self.best_step = writer.samples, int(best["global_step"])
         results = writer.results
         if "val" in results and "val" not in results.get("partial", {}):
             (epochs,) = callbacks_of(self.trainer, EpochTable)
             loss = epochs.rows.get(results["best_epoch"], {}).get("val/loss")
             log_hparams(self.trainer, self.config, results["val"] | ({} if loss is None else {"loss": loss}))
         return results
+
+    def report(self) -> None:
+        """Writes the report of what was evaluated, and shows its figures in TensorBoard at the best epoch's step."""
+        if self.folder.writable:
+            pictures = report_run(self.folder, self.classifier, self.manifest, self.samples)
+            log_figures(self.trainer, {name: picture.pixels for name, picture in pictures.items()}, self.best_step - 1)
 
     def _settle_best(self) -> None:
         """Without a validation the last epoch is the best: there is nothing to choose by."""

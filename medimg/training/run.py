@@ -42,7 +42,7 @@ def train(
     Args:
         config: checked.
         folder: of the run; made if it is not there.
-        in_sweep: whether `evaluate_test=auto` leaves the test split alone.
+        in_sweep: whether `evaluate_test=auto` leaves the test split alone, and figures and report are the sweep's.
         resume: go on from the last checkpoint in the folder, or from the start where there is none yet.
         force: what may have changed since the run began: `data`, or keys of the configuration.
 
@@ -69,6 +69,9 @@ def train(
                 folder.update(**experiment.facts())
                 experiment.fit(checkpoint)
                 results = experiment.evaluate(["val", "test"] if _looks_at_test(config, in_sweep) else ["val"])
+                _stop_clock(folder, clock)
+                if not in_sweep:
+                    experiment.report()
         except Interrupted:
             if clock is not None:
                 _end(folder, "interrupted", clock)
@@ -80,7 +83,7 @@ def train(
             if clock is not None:
                 _record_failure(folder, clock, failure)
             raise failure from error
-        _end(folder, "completed", clock)
+        folder.update(status="completed")  # the last of all: a run that was killed before is taken up again
     return results
 
 
@@ -120,7 +123,12 @@ def _go_on(config: TrainConfig, folder: RunFolder, seconds: float, force: Collec
 
 
 def _end(folder: RunFolder, status: str, clock: float) -> None:
-    folder.update(status=status, finished=provenance.now(), seconds=round(time.monotonic() - clock, 3))
+    _stop_clock(folder, clock)
+    folder.update(status=status)
+
+
+def _stop_clock(folder: RunFolder, clock: float) -> None:
+    folder.update(finished=provenance.now(), seconds=round(time.monotonic() - clock, 3))
 
 
 def _record_failure(folder: RunFolder, clock: float, failure: MedimgError) -> None:

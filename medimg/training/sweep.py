@@ -77,7 +77,7 @@ def report(folders: Sequence[RunFolder], study: Path) -> int:
     from medimg.reporting.leaderboard import write_leaderboard
 
     show(write_leaderboard([*folders, *find_runs([study])], study))
-    log.warning("\nleaderboard.csv, .md and .png are in %s", study)
+    log.warning("\nreport.html and leaderboard.csv, .md and .png are in %s", study)
     failures = lines_of_failures(folders)
     if failures:
         log.error("%d of %d jobs have no result:", len(failures), len(folders))

@@ -4,18 +4,22 @@ from collections.abc import Mapping
 from typing import Any
 
 import lightning as L
+import numpy as np
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
+from numpy.typing import NDArray
 from torch.utils.tensorboard import SummaryWriter
 from torchvision.utils import make_grid
 
 from medimg.config import Component, MonitorConfig, TrainConfig
 from medimg.config.check import as_dict, target_of
 from medimg.data.dataset import Batch
+from medimg.data.manifest import SPLITS
 from medimg.evaluation.metrics import confusion_matrix
 from medimg.evaluation.predictions import softmax
 from medimg.models.classifier import ImageClassifier
+from medimg.reporting.drawing import pixels
 from medimg.reporting.figures import confusion_matrix_figure
 from medimg.training.selection import Rank, rank
 
@@ -109,7 +113,7 @@ class TensorBoardFigures(Callback):
             return
         counts = confusion_matrix(labels, logits.argmax(axis=1), len(pl_module.classes))
         for tag, by_true_class in (("counts", False), ("by_true_class", True)):
-            picture = confusion_matrix_figure(counts, pl_module.classes, by_true_class=by_true_class)
+            picture = pixels(confusion_matrix_figure(counts, pl_module.classes, by_true_class=by_true_class))
             board.add_image(f"val/confusion_matrix/{tag}", picture, self._step, dataformats="HWC")
         for number, (name, column) in enumerate(zip(pl_module.classes, softmax(logits).T, strict=True)):
             board.add_pr_curve(f"val/precision_recall/{name}", labels == number, column, self._step)
@@ -124,6 +128,20 @@ def log_hparams(trainer: L.Trainer, config: TrainConfig, scores: dict[str, float
             shown = {name: score for name, score in scores.items() if "/" not in name or name == monitored}
             logger.log_hyperparams(_hparams(config), {f"val_best/{name}": score for name, score in shown.items()})
             logger.finalize("success")  # saves, and ends the thread that writes, which would outlive a job of a sweep
+
+
+def log_figures(trainer: L.Trainer, figures: Mapping[str, NDArray[np.uint8]], step: int) -> None:
+    """Shows the figures of the report: `test_roc` as `test/figures/roc`."""
+    board = writer(trainer) if figures else None
+    if board is None:
+        return
+    for name, picture in figures.items():
+        split, _, rest = name.partition("_")
+        if split in SPLITS:
+            board.add_image(f"{split}/figures/{rest}", picture, max(step, 0), dataformats="HWC")
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoardLogger):
+            logger.finalize("success")  # as in `log_hparams`
 
 
 def _hparams(config: TrainConfig) -> dict[str, Any]:

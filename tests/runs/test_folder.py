@@ -111,7 +111,9 @@ def test_helpers_of_distributed_training_write_nothing(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
 
 
-@pytest.mark.parametrize("name", ["config.yaml", "checkpoints/other.pth", "metrics.csv", "predictions/mine.csv"])
+@pytest.mark.parametrize(
+    "name", ["config.yaml", "checkpoints/other.pth", "metrics.csv", "predictions/mine.csv", "figures/a.png"]
+)
 def test_a_new_run_writes_over_nothing(tmp_path: Path, name: str) -> None:
     file = tmp_path / name
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -133,8 +135,10 @@ def test_an_empty_folder_or_one_with_a_log_can_be_claimed(tmp_path: Path) -> Non
 
 def test_a_run_that_goes_on_forgets_its_results_and_keeps_its_checkpoints(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    stale = [folder.results_file, folder.error_file, folder.predictions("val")]
+    stale = [folder.results_file, folder.error_file, folder.predictions("val"), folder.report_file]
+    stale.append(tmp_path / "figures" / "errors" / "01.png")
     kept = [folder.last, folder.run_file, folder.metrics_file, tmp_path / "tensorboard" / "events"]
+    kept.append(tmp_path / "model_card.md")  # an author may have worked on it
     for file in (*stale, *kept):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("{}", encoding="utf-8")

@@ -88,3 +88,5 @@ def test_times_can_be_put_in_order() -> None:
 def test_command_can_be_given_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["/bin/medimg", "train", "data.root=/a b", "name='x'"])
     assert shlex.split(provenance.command()) == ["medimg", "train", "data.root=/a b", "name='x'"]
+    monkeypatch.setattr(sys, "argv", ["/somewhere/medimg/__main__.py", "train"])
+    assert provenance.command() == "medimg train"

@@ -15,6 +15,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from tiny_training import configured, fit
 
 from medimg.config import MonitorConfig, TrainConfig
+from medimg.reporting.drawing import pixels
 from medimg.reporting.figures import confusion_matrix_figure
 from medimg.runs import RunFolder
 from medimg.runs.leaderboard import leaderboard
@@ -85,7 +86,7 @@ def test_the_confusion_matrix_is_that_of_the_predictions(events: EventAccumulato
     )
     number = drawn_epochs(rows).index(best)
     shown = picture(events, "val/confusion_matrix/counts", number)
-    np.testing.assert_array_equal(shown, confusion_matrix_figure(counts, classes))
+    np.testing.assert_array_equal(shown, pixels(confusion_matrix_figure(counts, classes)))
 
 
 def test_the_first_batch_is_shown_as_it_is_trained_on(events: EventAccumulator, tiny_run: Run) -> None:

@@ -1,0 +1,166 @@
+"""report.html of a study: what a sweep tried, what came out best, and what failed."""
+
+import csv
+import urllib.parse
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from shlex import quote
+
+from markupsafe import Markup
+
+from medimg.files import write_text
+from medimg.reporting.html import data_url, environment
+from medimg.reporting.leaderboard import cautions, relative, shared_columns
+from medimg.reporting.report import marks
+from medimg.reporting.report.cited import Cited
+from medimg.reporting.report.marks import Number, Table, count, score, text, time, with_interval
+from medimg.reporting.scores import WHOLE
+from medimg.reporting.tables import readable
+from medimg.runs.leaderboard import Board, Entry, Section
+from medimg.runs.records import Run
+
+_TABLE = "leaderboard.csv"
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """A run without a result: where it is, and the first line of its error."""
+
+    run: Run
+    link: Markup
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """The setting of rank 1 of a section: what its runs scored on validation, and how to look at test."""
+
+    table: Table
+    commands: list[str]
+    looked: bool
+
+
+@dataclass(frozen=True)
+class _Section:
+    """Settings that can be compared."""
+
+    about: Section
+    ranking: Table
+    shared: Table
+    cautions: list[str]
+    chosen: _Chosen
+
+
+def write_study(board: Board, target: Path, title: str) -> None:
+    """Writes report.html beside a leaderboard, from leaderboard.csv, leaderboard.png and the folders of its runs.
+
+    A folder that is a run keeps the report of its own.
+    """
+    if any((target / name).is_file() for name in ("run.json", "ensemble.json")):
+        return
+    write_text(target / "report.html", render_study(board, target, title))
+
+
+def render_study(board: Board, target: Path, title: str) -> str:
+    """The page as text."""
+    made = environment("medimg.reporting.report")
+    made.tests["number_cell"] = lambda cell: isinstance(cell, marks.Number)
+    picture = target / "leaderboard.png"
+    rows = iter(_rows(target))
+    return made.get_template("study.html.j2").render(
+        title=title,
+        board=board,
+        marks=marks,
+        sections=[_section(board, section, rows, target) for section in board.sections],
+        picture=data_url(picture.read_bytes(), "image/png") if picture.is_file() else None,
+        failures=[_Failure(run, _link(run, target), run.problem or _reason(run)) for run in board.unranked],
+        synthetic=any(section.first.synthetic for section in board.sections),
+    )
+
+
+def _section(board: Board, section: Section, rows: Iterator[Cited], target: Path) -> _Section:
+    mine = list(islice(rows, len(section.entries)))
+    shared = [[column.title, _cell(mine[0].at(column.key))] for column in shared_columns(board, section)]
+    return _Section(
+        section, _ranking(board, section, mine), Table(["", ""], shared), cautions(section), _chosen(section, target)
+    )
+
+
+def _rows(target: Path) -> list[Cited]:
+    """The rows of leaderboard.csv, in its order: the settings of each section, then what is not ranked."""
+    with (target / _TABLE).open(encoding="utf-8", newline="") as stream:
+        return [row for _, row in Cited.whole(list(csv.DictReader(stream)), _TABLE).parts()]
+
+
+def _ranking(board: Board, section: Section, rows: Sequence[Cited]) -> Table:
+    """The settings of a section, the best first."""
+    columns = section.split_columns(board.columns)[0]
+    titles = [column.title for column in columns]
+    header = ["rank", *titles, section.first.metric, "runs", "test", "time", "status"]
+    found = []
+    for entry, row in zip(section.entries, rows, strict=True):
+        cells = [_cell(row.at(one.key)) for one in columns]
+        test = _spread(row.at("test_mean"), row.at("test_std")) if entry.test else ""
+        seconds = time(row.at("seconds")) if row.at("seconds") else ""
+        scores = [_spread(row.at("mean"), row.at("std")), count(row.at("runs")), test]
+        found.append([count(row.at("rank")), *cells, *scores, seconds, text(row.at("status"))])
+    return Table.filled(header, found)
+
+
+def _cell(value: Cited) -> Markup:
+    return Markup('<span data-source="{}">{}</span>').format(value.source, readable(str(value.value)))
+
+
+def _spread(mean: Cited, std: Cited) -> Markup:
+    """Mean and sample standard deviation."""
+    return Number(Markup("{} ± {}").format(score(mean, 4), score(std, 4))) if std else score(mean, 4)
+
+
+def _chosen(section: Section, target: Path) -> _Chosen:
+    entry = section.entries[0]
+    monitored = section.first.metric.partition("/")[2]
+    names = {
+        monitored: WHOLE.get(monitored, monitored),
+        **{name: WHOLE[name] for name in ("f1_macro", "accuracy", "auroc")},
+    }
+    rows = []
+    for run in entry.runs:
+        place = relative(target, run.folder.path)
+        rows.append([*_seeds(run, place), *_scores(run, place, list(names)), _link(run, target)])
+    table = Table.filled(["seed", "fold", *names.values(), "run"], rows)
+    commands = [f"medimg evaluate run={quote(run.folder.shown)} split=test" for run in _one_a_fold(entry)]
+    return _Chosen(table, commands, looked=any(run.test for run in entry.runs))
+
+
+def _seeds(run: Run, place: str) -> list[Markup]:
+    config = Cited.whole(run.folder.read_config(), f"{place}/config.yaml")
+    found = [config.at("seed"), config.at("data", "fold")]
+    return [marks.setting(one) if one.known else Markup("") for one in found]
+
+
+def _scores(run: Run, place: str, names: Sequence[str]) -> list[Markup]:
+    results = Cited.whole(run.folder.results(), f"{place}/results.json")
+    return [with_interval(results.at("val", name), results.at("ci95", "val", name)) for name in names]
+
+
+def _one_a_fold(entry: Entry) -> list[Run]:
+    """The best run of the setting; with folds, of each fold."""
+    best: dict[object, Run] = {}
+    for run in entry.runs:
+        best.setdefault(run.config.get("data.fold"), run)
+    return list(best.values())
+
+
+def _link(run: Run, target: Path) -> Markup:
+    """To the folder of the run, so that it works wherever the study is moved to as a whole."""
+    place = Path(relative(target, run.folder.path))
+    url = place.as_uri() if place.is_absolute() else f"./{urllib.parse.quote(place.as_posix())}/"
+    return Markup('<a href="{}">{}</a>').format(url, run.folder.path.name)
+
+
+def _reason(run: Run) -> str:
+    if run.status != "failed" or not run.folder.error_file.is_file():
+        return ""
+    return next(iter(run.folder.error_file.read_text(encoding="utf-8", errors="replace").splitlines()), "")

@@ -1,0 +1,72 @@
+"""The page of a study, compared with its leaderboard and the folders of its runs."""
+
+import csv
+from pathlib import Path
+
+from evaluated_runs import write_evaluated_run
+from handmade_runs import write_run
+from test_report import PROSE, SOME, Page, check_numbers, uncited_digits
+
+from medimg.reporting.leaderboard import write_leaderboard
+from medimg.runs import RunFolder
+
+COUNTS = {"train": SOME, "val": SOME}
+
+
+def page_of(home: Path, runs: list[RunFolder]) -> Page:
+    write_leaderboard(runs, home)
+    return Page((home / "report.html").read_text(encoding="utf-8"))
+
+
+def test_every_number_is_in_the_leaderboard_or_a_run(tmp_path: Path) -> None:
+    home = tmp_path / "study"
+    runs = [write_evaluated_run(home / f"lr_{name}", counts=COUNTS) for name in ("a", "b")]
+    config = runs[1].config_file.read_text().replace("seed: 0", "seed: 1")
+    runs[1].config_file.write_text(config)
+    others = [write_run(home / f"other_{seed}", "optimizer.lr=0.5", f"seed={seed}", value=0.5) for seed in (0, 1)]
+    page = page_of(home, [*runs, *others])
+    assert check_numbers(RunFolder(home), page) > 15
+    assert uncited_digits(page) - PROSE - {"val/f1_macro"} == set()
+    rows = list(csv.DictReader((home / "leaderboard.csv").open(newline="")))
+    cited = {source: value for source, value, _ in page.cited}
+    for place, row in enumerate(rows):
+        assert cited[f"leaderboard.csv:/{place}/mean"] == repr(float(row["mean"]))
+    low, high = runs[0].results()["ci95"]["val"]["f1_macro"]
+    assert cited["lr_a/results.json:/ci95/val/f1_macro/0"] == repr(low)
+    assert cited["lr_a/results.json:/ci95/val/f1_macro/1"] == repr(high)
+
+
+def test_the_one_look_at_test_is_offered_until_it_is_taken(tmp_path: Path) -> None:
+    run = write_evaluated_run(tmp_path / "study" / "only", evaluated=("val",))
+    page_of(tmp_path / "study", [run])
+    text = (tmp_path / "study" / "report.html").read_text()
+    assert f"medimg evaluate run={run.shown} split=test" in text
+    write_evaluated_run(tmp_path / "again" / "only")
+    page_of(tmp_path / "again", [RunFolder(tmp_path / "again" / "only")])
+    assert "medimg evaluate" not in (tmp_path / "again" / "report.html").read_text()
+
+
+def test_what_failed_is_named_with_its_reason_and_links_stay_inside(tmp_path: Path) -> None:
+    home = tmp_path / "study"
+    good = write_evaluated_run(home / "good run", counts=COUNTS)
+    bad = write_run(home / "bad", "seed=3", value=None, status="failed")
+    bad.error_file.write_text("out of <memory>\n\nTraceback ...\n")
+    page_of(home, [good, bad])
+    text = (home / "report.html").read_text()
+    assert 'failed: <a href="./bad/">bad</a>: out of &lt;memory&gt;' in text
+    assert 'href="./good%20run/"' in text
+    assert "Traceback" not in text
+
+
+def test_a_study_without_any_result(tmp_path: Path) -> None:
+    bad = write_run(tmp_path / "bad", value=None, status="failed")
+    page = page_of(tmp_path, [bad])
+    assert "No run has a result." in " ".join(page.free)
+    assert page.images == []
+
+
+def test_the_report_of_a_run_is_no_place_for_a_leaderboard(tmp_path: Path) -> None:
+    run = write_evaluated_run(tmp_path / "run")
+    (run.path / "report.html").write_text("the run's own")
+    write_leaderboard([run], run.path)
+    assert (run.path / "report.html").read_text() == "the run's own"
