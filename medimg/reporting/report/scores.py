@@ -110,11 +110,21 @@ def _remark(row: Cited) -> Markup:
     return Markup("; ").join(said)
 
 
+def _kind(metric: str) -> str:
+    """The title of a metric, the same for all classes."""
+    name = metric.partition("/")[0]
+    titles = WHOLE | _OF_A_CLASS | {"precision_macro": "macro precision", "recall_macro": "macro recall"}
+    return titles.get(name, name)
+
+
 def method_table(source: Source, split: str) -> Table:
     """How each interval was computed, the metrics of one method together."""
     of_metric = source.about(split).at("method")
     by_method: dict[str, list[str]] = {}
     for name, method in of_metric.parts():
         by_method.setdefault(str(method.value), []).append(str(name))
-    rows = [[", ".join(names), setting(of_metric.at(names[0]))] for names in by_method.values()]
+    rows = [
+        [", ".join(dict.fromkeys(_kind(name) for name in names)), setting(of_metric.at(names[0]))]
+        for names in by_method.values()
+    ]
     return Table(["metrics", "95 % interval by"], rows)
