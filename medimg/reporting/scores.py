@@ -28,12 +28,21 @@ def score_lines(results: Mapping[str, Any], split: str) -> str:
 
 
 def score_table(results: Mapping[str, Any], split: str) -> str:
-    """The scores of the split and of each class, with 95 % intervals."""
+    """The scores of the split and of each class, with 95 % intervals, and below the table what is wrong with some."""
     named = [*WHOLE.items(), *((f"patient/{name}", f"{title}, by patient") for name, title in WHOLE.items())]
-    rows = [_row(results, split, name, title) for name, title in named if name in results[split]]
-    for label in results["evaluation"][split]["by_class"]:
-        rows += [_row(results, split, f"{name}/{label}", f"{title} of {label}") for name, title in OF_A_CLASS.items()]
-    return terminal_table(["", "score", "95 % interval", ""], rows)
+    about = results["evaluation"][split]
+    named += [
+        (f"{name}/{label}", f"{title} of {label}") for label in about["by_class"] for name, title in OF_A_CLASS.items()
+    ]
+    shown = {name: title for name, title in named if name in results[split]}
+    remarks = list(dict.fromkeys(about["flags"][name] for name in shown if name in about["flags"]))
+    marks = {remark: f"[{number}]" for number, remark in enumerate(remarks, start=1)}
+    rows = [
+        [title, _number(results[split][name]), _interval(results, split, name), marks.get(about["flags"].get(name), "")]
+        for name, title in shown.items()
+    ]
+    table = terminal_table(["", "score", "95 % interval", ""], rows)
+    return "\n".join([table, *(f"{mark} {remark}" for remark, mark in marks.items())])
 
 
 def counted(about: Mapping[str, Any]) -> str:
@@ -80,11 +89,9 @@ def _operating_point(results: Mapping[str, Any], about: Mapping[str, Any]) -> Se
     ]
 
 
-def _row(results: Mapping[str, Any], split: str, name: str, title: str) -> list[str]:
+def _interval(results: Mapping[str, Any], split: str, name: str) -> str:
     interval = results["ci95"][split].get(name)
-    shown = "" if interval is None else f"{_number(interval[0])} to {_number(interval[1])}"
-    flag = results["evaluation"][split]["flags"].get(name, "")
-    return [title, _number(results[split].get(name)), shown, flag]
+    return "" if interval is None else f"{_number(interval[0])} to {_number(interval[1])}"
 
 
 def _number(value: float | None) -> str:
