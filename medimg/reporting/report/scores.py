@@ -3,7 +3,7 @@
 from markupsafe import Markup
 
 from medimg.reporting.report.cited import Cited
-from medimg.reporting.report.marks import Table, count, interval, listed, score, setting, text, with_interval
+from medimg.reporting.report.marks import Number, Table, count, interval, listed, score, setting, text, with_interval
 from medimg.reporting.report.source import Source
 from medimg.reporting.scores import OF_A_CLASS, WHOLE
 
@@ -67,7 +67,7 @@ def points_table(source: Source, split: str) -> Table:
         if not here:
             reason = point.at("reason")
             rule += Markup("; not met: {}").format(text(reason)) if reason else Markup("")
-            rows.append([title, *[""] * (len(header) - 2), rule])
+            rows.append([title, *[Number("")] * (len(header) - 2), rule])
             continue
         rates = [with_interval(here.at(rate), here.at("ci95", rate)) for rate in _RATES]
         counts = [count(here.at(cell)) for cell in ("tp", "fp", "tn", "fn")]
@@ -99,7 +99,7 @@ def subgroup_table(rows: Cited, unit: str) -> Table:
     found = []
     for _, row in rows.parts():
         units = [count(row.at("units"))] if unit != "image" else []
-        cells = [score(row.at("metrics", name)) if row.at("metrics") else "" for name in names]
+        cells = [score(row.at("metrics", name)) if row.at("metrics") else Number("") for name in names]
         found.append([text(row.at("group")), count(row.at("images")), *units, *cells, _remark(row)])
     return Table.filled(["group", "images", *([f"{unit}s"] if unit != "image" else []), *titles, "remark"], found)
 
