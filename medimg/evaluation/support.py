@@ -33,8 +33,9 @@ def supports(
 ) -> dict[str, Support]:
     """What each metric of `all_metrics` rests on.
 
-    Accuracy rests on all units, and should have `FLOOR` of them for each class that is there; sensitivity and F1 of a class on its own, specificity on the others, precision on those
-    that are predicted to be of it, a ranking on the smaller side; whole metrics on the smallest class that is there.
+    Accuracy rests on all units, and should have `FLOOR` of them for each class that is there; sensitivity and F1 of a
+    class on its own, specificity on the others, precision on those that are predicted to be of it, a ranking on the
+    smaller side; whole metrics on the smallest class that is there.
     """
 
     def count(rows: NDArray[np.bool_], which: str) -> Support:

@@ -37,9 +37,7 @@ def compare_runs(place: RunFolder, run: RunFolder, other: str, split: str, sampl
             "for an ensemble, medimg ensemble does"
         )
     theirs = Predictions.read_csv(file)
-    found = [
-        compare(sample.predictions, theirs, sample.units.codes, metric, positive=sample.positive) for metric in METRICS
-    ]
+    found = [compare(sample.predictions, theirs, sample.units, metric, positive=sample.positive) for metric in METRICS]
     write_json(
         place.path / "comparisons" / f"{folder.path.name}-{split}.json",
         {"run": str(folder.path), "split": split, "comparisons": [asdict(one) for one in found]},
