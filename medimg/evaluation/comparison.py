@@ -16,7 +16,7 @@ from medimg.evaluation.ranking import ranks
 from medimg.evaluation.resampling import at_a_time, stratified_weights
 from medimg.evaluation.units import Units, strata_of
 
-_FEW = 50  # units of the smallest class; in simulations with fewer, intervals held the truth in 89 to 93 of 100 cases
+_FEW = 50  # units of the smallest class; in simulations with fewer, intervals held the truth in 88 to 95 of 100 cases
 _SHOWN = 3
 
 
