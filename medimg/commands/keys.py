@@ -102,7 +102,7 @@ def _is_of_a_run(key: str, beginnings: Collection[str]) -> bool:
 def _unknown(command: str, key: str, own: Collection[str], of_the_run: Collection[str]) -> str:
     known = [*own, *(field.key for field in fields() if field.key.startswith(tuple(of_the_run)))]
     besides = [
-        f"{start}*" if start.endswith(".") else start or "any key of a run's config.yaml" for start in of_the_run
+        f"{start}*" if start.endswith(".") else start or "any other key of a run's config.yaml" for start in of_the_run
     ]
     return f"{command} has no key {key!r}. {suggestion(key, known)}\n  keys: {', '.join([*own, *besides])}"
 

@@ -11,6 +11,8 @@ from medimg.commands.options import overrides_only
 from medimg.config.base import Node
 from medimg.errors import RequestError, suggestion
 
+OF_THE_RUN = ("trainer.max_epochs", "data.root", "")
+
 USAGE = """medimg resume: continues an interrupted run in its own folder, or extends a finished one.
 
   medimg resume run=runs/NAME/TIME-HASH
@@ -48,7 +50,7 @@ def main(arguments: Sequence[str]) -> int:
     if overrides is None:
         print(USAGE.format(keys=described(_Request)))
         return 0
-    request, changes = read_keys("resume", overrides, _Request, of_the_run=("",))
+    request, changes = read_keys("resume", overrides, _Request, OF_THE_RUN)
     _check_force(request.force)
 
     from medimg.training.job import resume_job

@@ -75,7 +75,7 @@ def test_keys_of_a_run_are_handed_on_as_they_are() -> None:
         (["run=a", "data.root=x"], (), ["show has no key 'data.root'"]),
         (["run=a", "data.rot=x"], ("data.",), ["'data.rot'", "'data.root'", "paths.runs, data.*"]),
         (["run=a", "seed=1"], ("data.",), ["'seed'"]),
-        (["run=a", "sead=1"], ("",), ["'sead'", "'seed'", "any key of a run's config.yaml"]),
+        (["run=a", "sead=1"], ("",), ["'sead'", "'seed'", "any other key of a run's config.yaml"]),
         ([], (), ["run=... is needed", "a run folder, or latest"]),
         (["run=null"], (), ["run=... is needed"]),
         (["run="], (), ["run= names nothing", "a run folder, or latest"]),
@@ -117,6 +117,6 @@ def test_every_key_of_a_command_is_described(command: str, capsys: pytest.Captur
     lines = {line.split()[0]: line.split()[1:] for line in shown.splitlines() if len(line.split()) > 1}
     assert len(keys) > 1
     for key in keys:
-        if key not in {"trainer.accelerator", "trainer.precision", "any key of a run's config.yaml"}:
+        if key not in {"trainer.accelerator", "trainer.precision", "any other key of a run's config.yaml"}:
             assert len(lines[key]) > 2, key
     assert max(map(len, shown.splitlines())) <= 130
