@@ -14,6 +14,7 @@ from medimg.runs import RunFolder
 from medimg.terminal import show
 
 OF_THE_RUNS = ("data.", "evaluation.", "trainer.accelerator", "trainer.precision")
+FolderName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$")]
 
 USAGE = """medimg ensemble: averages the probabilities of several runs, and scores the mean like a run.
 
@@ -59,11 +60,7 @@ class _Request(Node, frozen=True, kw_only=True):
     )
     split: Annotated[Literal["test", "val"], Meta(description="test or val (test)")] = "test"
     name: Annotated[
-        str | None,
-        Meta(
-            description="of the ensemble's folder: letters, digits, dots, - and _ (ensemble)",
-            pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$",
-        ),
+        FolderName | None, Meta(description="of the ensemble's folder: letters, digits, dots, - and _ (ensemble)")
     ] = None
     paths: _Runs = _Runs()
 
