@@ -1,6 +1,6 @@
 """`tta=K augment=NAME`: test-time augmentation, of commands that use a trained model."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from medimg.config.augment import AugmentConfig
 from medimg.errors import RequestError
@@ -10,28 +10,39 @@ if TYPE_CHECKING:
     from medimg.models.tta import TestTimeAugmentation
 
 
-def test_time_augmentation(folder: RunFolder, views: Any, choice: Any) -> "TestTimeAugmentation | None":
+def asked_augmentation(views: int, choice: str | None) -> AugmentConfig | None:
+    """The choice of the group augment, one of the user's own too, that `augment=` names; None where it is not given.
+
+    Raises:
+        RequestError: there is no such choice, or there are no views to vary.
+    """
+    from medimg.config.compose import load
+
+    if choice is None:
+        return None
+    if not views:
+        raise RequestError(f"augment={choice} has no effect without tta=K, the number of varied views, such as tta=8")
+    return load([f"augment={choice}"]).augment
+
+
+def test_time_augmentation(folder: RunFolder, views: int, choice: str | None) -> "TestTimeAugmentation | None":
     """What `tta=` and `augment=` ask for; None where images are to be looked at as they are.
 
     Raises:
-        RequestError: the number is none, or there is nothing to vary.
+        RequestError: there is nothing to vary.
     """
     from medimg.config.check import check
-    from medimg.config.compose import load
 
-    if not str(views).isdigit():
-        raise RequestError(f"tta={views}: how many varied views of each image, such as tta=8; 0: none")
-    number = int(views)
-    if not number:
-        if choice is not None:
-            raise RequestError(f"augment={choice} has no effect without tta=K, the number of varied views")
+    asked = asked_augmentation(views, choice)
+    if not views:
         return None
-    config = check(folder.read_config() | {"allow": None}) if choice is None else load([f"augment={choice}"])
-    if config.augment == AugmentConfig():
+    run = check(folder.read_config() | {"allow": None})
+    augmentation = run.augment if asked is None else asked
+    if augmentation == AugmentConfig():
+        whose = "the run was trained without augmentation" if asked is None else f"augment={choice} varies nothing"
         raise RequestError(
-            f"tta={views}: there is nothing to vary images by, as the run was trained without augmentation\n"
-            "  augment=rotate_zoom names how"
+            f"tta={views}: there is nothing to vary images by, as {whose}\n  augment=rotate_zoom names how"
         )
     from medimg.models.tta import TestTimeAugmentation
 
-    return TestTimeAugmentation(config.augment, number, config.seed)
+    return TestTimeAugmentation(augmentation, views, run.seed)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from medimg.commands.keys import refuse_sweep
 from medimg.commands.options import overrides_only
 from medimg.config.data import DataConfig
 from medimg.config.training import TrainConfig
@@ -70,8 +71,7 @@ def _config(overrides: Sequence[str]) -> TrainConfig:
         key = override.key_or_group
         if key != "data" and not key.startswith(("data.", "paths.")):
             raise RequestError(_unknown_key(key))
-        if override.is_sweep_override():
-            raise RequestError(f"{override.input_line}: check takes one value\n  a value with commas is quoted twice")
+        refuse_sweep("check", override)
     with hydra_session("check"):
         config = check(resolve(compose(overrides)))
     if isinstance(config.data, PhantomConfig) and config.data.root is not None:

@@ -1,18 +1,20 @@
 """`medimg ensemble runs=[A,B,...]`: several trained runs as one, scored like a run."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from medimg.commands.options import key_values, listed, overrides_only
-from medimg.errors import RequestError, suggestion
+from msgspec import Meta
+
+from medimg.commands.keys import Runs, described, read_keys
+from medimg.commands.options import overrides_only
+from medimg.config.base import Node, PositiveInt
+from medimg.errors import RequestError
 from medimg.runs import RunFolder
 from medimg.terminal import show
 
-KEYS = ("runs", "sweep", "top", "split", "name", "paths.runs")
 OF_THE_RUNS = ("data.", "evaluation.", "trainer.accelerator", "trainer.precision")
-SPLITS = ("test", "val")
+FolderName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$")]
 
 USAGE = """medimg ensemble: averages the probabilities of several runs, and scores the mean like a run.
 
@@ -20,15 +22,10 @@ USAGE = """medimg ensemble: averages the probabilities of several runs, and scor
   medimg ensemble sweep=runs/STUDY top=5
   medimg ensemble sweep=runs/STUDY data.root=OTHER_IMAGES      another data set with the same classes
 
-  runs               run folders: seeds, backbones or settings on the same split, or folds
-  sweep              or a study: the best runs of it by the monitored validation metric; of folds the best of each
-  top                how many of the study (5, or all where there are fewer)
-  split              test or val (test)
-  name               of the ensemble's folder (ensemble)
+{keys}
   data.root          class folders, a CSV or an .npz that no member was trained on
-  evaluation.*       resamples, operating_point and others, as in medimg train --help (as of the first member)
   data.*             how the other images are read: data.patient_regex, data.class_aliases, data.batch_size, ...
-  paths.runs         where ensembles go: below ensembles/ in it (runs)
+  evaluation.*       resamples, operating_point and others, as in medimg train --help (as of the first member)
 
 Members that share the test split are averaged on it; thresholds and temperature come from the validation split that
 they share. Members that hold out different parts of the same images, as folds do, are pooled: each image is scored by
@@ -39,59 +36,67 @@ medimg predict run=ENSEMBLE_FOLDER input=IMAGES predicts with the ensemble.
 """
 
 
+class _Runs(Runs, frozen=True, kw_only=True):
+    """The key paths.runs."""
+
+    runs: Annotated[str, Meta(description="where ensembles go: below ensembles/ in it (runs)")] = "runs"
+
+
+class _Request(Node, frozen=True, kw_only=True):
+    """What can be given."""
+
+    runs: Annotated[
+        str | list[str] | None,
+        Meta(description="run folders: seeds, backbones or settings on the same split, or folds"),
+    ] = None
+    sweep: Annotated[
+        str | None,
+        Meta(
+            description="or a study: the best runs of it by the monitored validation metric; of folds the best of each"
+        ),
+    ] = None
+    top: Annotated[PositiveInt | None, Meta(description="how many of the study (5, or all where there are fewer)")] = (
+        None
+    )
+    split: Annotated[Literal["test", "val"], Meta(description="test or val (test)")] = "test"
+    name: Annotated[
+        FolderName | None, Meta(description="of the ensemble's folder: letters, digits, dots, - and _ (ensemble)")
+    ] = None
+    paths: _Runs = _Runs()
+
+
 def main(arguments: Sequence[str]) -> int:
     """Finds the members, scores their mean, and prints it."""
     overrides = overrides_only("ensemble", arguments)
     if overrides is None:
-        print(USAGE)
+        print(USAGE.format(keys=described(_Request)))
         return 0
-    lists = [line for line in overrides if line.startswith("runs=[")]
-    named = [path for line in lists for path in listed(line)]
-    values = key_values("ensemble", [line for line in overrides if line not in lists], KEYS, OF_THE_RUNS)
-    named += [str(values.pop("runs"))] if values.get("runs") else []
-    split, name = _split(values), _name(values)
-    runs = Path(str(values.pop("paths.runs", None) or "runs")).expanduser()
-    return _ensemble(_folders(named, values, runs), split, name, runs, values)
+    request, values = read_keys("ensemble", overrides, _Request, OF_THE_RUNS)
+    return _ensemble(_folders(request), request, values)
 
 
-def _folders(named: Sequence[str], values: dict[str, Any], runs: Path) -> list[RunFolder]:
-    """The members' folders; `sweep` and `top` are taken out of the values."""
+def _folders(request: _Request) -> list[RunFolder]:
     from medimg.inference.members import best_of_sweep, named_runs
 
-    sweep, top = values.pop("sweep", None), values.pop("top", None)
-    if bool(named) == bool(sweep):
+    if request.runs is not None and request.sweep is None:
+        if request.top is not None:
+            raise RequestError(f"top={request.top} belongs to sweep=FOLDER; runs=[...] names the members one by one")
+        named = [request.runs] if isinstance(request.runs, str) else request.runs
+        return named_runs(named, request.paths.folder)
+    if request.sweep is None or request.runs is not None:
         raise RequestError("either runs=[RUN,RUN,...] or sweep=FOLDER says which runs are averaged")
-    if named:
-        if top is not None:
-            raise RequestError(f"top={top} belongs to sweep=FOLDER; runs=[...] names the members one by one")
-        return named_runs(named, runs)
-    if top is not None and (not str(top).isdecimal() or int(top) < 1):
-        raise RequestError(f"top={top}: how many runs of the sweep, such as top=5")
-    folders, found = best_of_sweep(Path(str(sweep)).expanduser(), None if top is None else int(top))
+    folders, found = best_of_sweep(Path(request.sweep).expanduser(), request.top)
     show(f"{found}:\n")
     return folders
 
 
-def _split(values: dict[str, Any]) -> Any:
-    split = str(values.pop("split", "test"))
-    if split not in SPLITS:
-        raise RequestError(f"split={split}: {suggestion(split, SPLITS)}\n  splits: {', '.join(SPLITS)}")
-    return split
-
-
-def _name(values: dict[str, Any]) -> str | None:
-    name = values.pop("name", None)
-    if name is not None and not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", str(name)):
-        raise RequestError(f"name={name}: letters, digits, dots, - and _, as it names a folder")
-    return None if name is None else str(name)
-
-
-def _ensemble(folders: Sequence[RunFolder], split: Any, name: str | None, runs: Path, values: dict[str, Any]) -> int:
+def _ensemble(folders: Sequence[RunFolder], request: _Request, values: dict[str, Any]) -> int:
     from medimg.inference.ensemble_folder import ensemble_folder
     from medimg.inference.members import members_of
 
     members = members_of(folders)
-    folder = ensemble_folder(members, runs, name)
+    folder = ensemble_folder(members, request.paths.folder, request.name)
+    split = request.split
     if values.get("data.root") is None:
         from medimg.inference.held_out import held_out
 

@@ -2,60 +2,62 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from medimg.commands.options import key_values, needed_run, overrides_only
-from medimg.errors import RequestError
+from msgspec import Meta
+
+from medimg.commands.keys import Run, Runs, described, read_keys
+from medimg.commands.options import overrides_only
+from medimg.config.base import Node
+from medimg.runs import find_run
 from medimg.terminal import show
 
 if TYPE_CHECKING:
     from medimg.inference.export import Exported
-    from medimg.inference.export_formats import Format
-
-KEYS = ("run", "format", "checkpoint", "output", "paths.runs")
-FORMATS: tuple["Format", ...] = ("onnx", "torch")
 
 USAGE = """medimg export: writes a run's model as one file, checked against the original.
 
   medimg export run=runs/NAME/TIME-HASH
   medimg export run=latest format=torch output=model.pt2
 
-  run                a run folder, or latest: the run below paths.runs that started last
-  format             onnx (needs medimg[export]), or torch: a program for torch.export.load (onnx)
-  checkpoint         best, last, or a file (best)
-  output             the file (export/model.onnx or export/model.pt2 in the run folder)
-  paths.runs         where latest looks (runs)
-  allow              targets of your own that the run was made with, by group; a run folder's word is not enough
+{keys}
 
 The file takes images as float32 [N, C, H, W] in 0..1 and normalises them itself. Classes, threshold, temperature and
 preprocessing are in it, and in a .json beside it. It is run on images of the run before it takes its place.
 """
 
 
+class _Request(Node, frozen=True, kw_only=True):
+    """What can be given."""
+
+    run: Run
+    format: Annotated[
+        Literal["onnx", "torch"],
+        Meta(description="onnx (needs medimg[export]), or torch: a program for torch.export.load (onnx)"),
+    ] = "onnx"
+    checkpoint: Annotated[str, Meta(description="best, last or a file (best)")] = "best"
+    output: Annotated[
+        str | None, Meta(description="the file (export/model.onnx or export/model.pt2 in the run folder)")
+    ] = None
+    paths: Runs = Runs()
+    allow: Annotated[
+        dict[str, list[str]] | None, Meta(description="targets of your own that the run was made with, by group")
+    ] = None
+
+
 def main(arguments: Sequence[str]) -> int:
     """Finds the run, exports its model, and says where it is and how exact."""
     overrides = overrides_only("export", arguments)
     if overrides is None:
-        print(USAGE)
+        print(USAGE.format(keys=described(_Request)))
         return 0
-    values = key_values("export", overrides, KEYS, of_the_run=("allow",))
-    folder = needed_run(values)
-    given = {key: str(value) for key, value in values.items() if key != "allow"}
-    wanted = given.get("format", "onnx")
-    chosen = next((name for name in FORMATS if name == wanted), None)
-    if chosen is None:
-        raise RequestError(f"format={wanted}: there is no such format\n  formats: {', '.join(FORMATS)}")
+    request, _ = read_keys("export", overrides, _Request)
+    folder = find_run(request.run, request.paths.folder)
 
-    from medimg.config.check import check_allow
     from medimg.inference.export import export
 
-    done = export(
-        folder,
-        chosen,
-        checkpoint=given.get("checkpoint", "best"),
-        output=Path(given["output"]).expanduser() if "output" in given else None,
-        allow=check_allow(values.get("allow")),
-    )
+    output = Path(request.output).expanduser() if request.output else None
+    done = export(folder, request.format, checkpoint=request.checkpoint, output=output, allow=request.allow)
     show(_told(done))
     return 0
 

@@ -2,14 +2,17 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
-from medimg.commands.options import listed, overrides_only
-from medimg.errors import RequestError, suggestion
+from msgspec import Meta
+
+from medimg.commands.keys import described, read_keys
+from medimg.commands.options import overrides_only
+from medimg.config.base import Node
+from medimg.errors import RequestError
 from medimg.runs import RunFolder
 from medimg.runs.records import find_runs
 from medimg.terminal import show
-
-KEYS = ("dir", "output")
 
 USAGE = """medimg leaderboard: ranks runs by validation, with mean and spread over seeds and folds.
 
@@ -17,20 +20,31 @@ USAGE = """medimg leaderboard: ranks runs by validation, with mean and spread ov
   medimg leaderboard dir=runs/STUDY
   medimg leaderboard dir=[runs/STUDY,runs/OTHER] output=tables
 
-  dir                a folder with runs at any depth, or several (runs)
-  output             where leaderboard.csv, .md, .png and report.html go (dir; the working directory where several)
+{keys}
 """
+
+
+class _Request(Node, frozen=True, kw_only=True):
+    """What can be given."""
+
+    dir: Annotated[str | list[str], Meta(description="a folder with runs at any depth, or several (runs)")] = "runs"
+    output: Annotated[
+        str | None,
+        Meta(description="where leaderboard.csv, .md and .png go (dir; the working directory where dir is several)"),
+    ] = None
 
 
 def main(arguments: Sequence[str]) -> int:
     """Finds the runs, writes the leaderboard and prints it."""
     overrides = overrides_only("leaderboard", arguments)
     if overrides is None:
-        print(USAGE)
+        print(USAGE.format(keys=described(_Request)))
         return 0
-    given = _given(overrides)
-    folders = [Path(folder).expanduser() for folder in given.get("dir", ["runs"])]
-    output = Path(given["output"][0]).expanduser() if "output" in given else folders[0] if len(folders) == 1 else Path()
+    request, _ = read_keys("leaderboard", overrides, _Request)
+    named = [request.dir] if isinstance(request.dir, str) else request.dir
+    folders = [Path(folder).expanduser() for folder in named]
+    default = folders[0] if len(folders) == 1 else Path()
+    output = default if request.output is None else Path(request.output).expanduser()
 
     from medimg.reporting.leaderboard import write_leaderboard
 
@@ -48,23 +62,3 @@ def _runs(folder: Path) -> list[RunFolder]:
     if not found:
         raise RequestError(f"dir={folder}: there is no run below it; a run folder has a run.json")
     return found
-
-
-def _given(overrides: Sequence[str]) -> dict[str, list[str]]:
-    """The values of each key, as a list of paths."""
-    from medimg.config.compose import parse
-    from medimg.config.quoting import quoted
-
-    lists = [line for line in overrides if line.startswith("dir=[")]
-    given = {"dir": [path for line in lists for path in listed(line)]} if lists else {}
-    for override in parse(quoted([line for line in overrides if line not in lists], text=KEYS)):
-        key = override.key_or_group
-        if key not in KEYS:
-            raise RequestError(f"leaderboard has no key {key!r}. {suggestion(key, KEYS)}\n  keys: {', '.join(KEYS)}")
-        if override.is_sweep_override():
-            raise RequestError(f"{override.input_line}: leaderboard takes one value, or several folders as dir=[a,b]")
-        given[key] = [str(override.value() or "")]
-    for key, paths in given.items():
-        if not paths or not all(paths):
-            raise RequestError(f"{key}= names no folder\n  dir=runs/STUDY, or several: dir=[runs/STUDY,runs/OTHER]")
-    return given

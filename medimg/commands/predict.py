@@ -3,15 +3,15 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import msgspec
 from msgspec import Meta
 
+from medimg.commands.augmentation import asked_augmentation
+from medimg.commands.keys import Runs, described, read_keys
 from medimg.commands.options import overrides_only
-from medimg.config.augment import AugmentConfig
 from medimg.config.base import Node, NonNegativeInt, PositiveInt
-from medimg.errors import Interrupted, MedimgError, RequestError, suggestion
+from medimg.errors import Interrupted, MedimgError
 from medimg.terminal import show
 
 if TYPE_CHECKING:
@@ -23,18 +23,7 @@ USAGE = """medimg predict: predicts for new images with a trained model. Not for
   medimg predict run=latest input=IMAGES
   medimg predict run=runs/NAME/TIME-HASH input=scan.dcm output=scan.csv explain=true
 
-  run                a run folder, an ensemble's folder, or latest: the run below paths.runs that started last
-  input              an image (also DICOM, NIfTI), a folder at any depth, a CSV with the column path, or an .npz
-  output             the table (predictions.csv); one that is there is not written over
-  checkpoint         best, last or a file (best)
-  explain            true: a picture of what speaks for the class beside each image, in OUTPUT_maps/ (false)
-  tta                how many varied views of each image are averaged with the plain one (0)
-  augment            how views are varied: a choice of augment as in training (the run's own)
-  batch_size         images at a time (32)
-  num_workers        processes that read images (2)
-  accelerator        auto, cpu, gpu, cuda or mps (auto)
-  paths.runs         where latest looks (runs)
-  allow              targets of your own that the run was made with, by group
+{keys}
 
 A row for each image, in the order of their names, or of the CSV: class, probabilities, and for two classes yes or no by
 the run's operating point. An image that cannot be read has a row with the reason. The same command
@@ -42,94 +31,79 @@ goes on where it was, if it was ended.
 
 Exit code: 0 all images were read; 1 some were not; 2 the request is wrong.
 """
-_TEXT = ("run", "input", "output", "checkpoint", "augment", "paths.runs")
 
 
-class _Options(Node, frozen=True, kw_only=True, rename={"runs": "paths.runs"}):
+class _Request(Node, frozen=True, kw_only=True):
     """What can be given."""
 
-    run: str
-    input: str
-    output: str = "predictions.csv"
-    checkpoint: str | None = None
-    explain: bool = False
-    tta: NonNegativeInt = 0
-    augment: str | None = None
-    batch_size: PositiveInt = 32
-    num_workers: NonNegativeInt = 2
-    accelerator: Annotated[Literal["auto", "cpu", "gpu", "cuda", "mps"], Meta(description="where to compute")] = "auto"
-    runs: str = "runs"
-    allow: dict[str, list[str]] | None = None
+    run: Annotated[
+        str,
+        Meta(description="a run folder, an ensemble's folder, or latest: the run below paths.runs that started last"),
+    ]
+    input: Annotated[
+        str,
+        Meta(description="an image (also DICOM, NIfTI), a folder at any depth, a CSV with the column path, or an .npz"),
+    ]
+    output: Annotated[str, Meta(description="the table (predictions.csv); one that is there is not written over")] = (
+        "predictions.csv"
+    )
+    checkpoint: Annotated[str | None, Meta(description="best, last or a file (best)")] = None
+    explain: Annotated[
+        bool,
+        Meta(description="true: a picture of what speaks for the class beside each image, in OUTPUT_maps/ (false)"),
+    ] = False
+    tta: Annotated[
+        NonNegativeInt, Meta(description="how many varied views of each image are averaged with the plain one (0)")
+    ] = 0
+    augment: Annotated[
+        str | None, Meta(description="how views are varied: a choice of augment as in training (the run's own)")
+    ] = None
+    batch_size: Annotated[PositiveInt, Meta(description="images at a time (32)")] = 32
+    num_workers: Annotated[NonNegativeInt, Meta(description="processes that read images (2)")] = 2
+    accelerator: Annotated[
+        Literal["auto", "cpu", "gpu", "cuda", "mps"], Meta(description="auto, cpu, gpu, cuda or mps (auto)")
+    ] = "auto"
+    paths: Runs = Runs()
+    allow: Annotated[
+        dict[str, list[str]] | None, Meta(description="targets of your own that the run was made with, by group")
+    ] = None
 
 
 def main(arguments: Sequence[str]) -> int:
     """Checks the request, loads the model, writes the table and says what came out."""
     overrides = overrides_only("predict", arguments)
     if overrides is None:
-        print(USAGE)
+        print(USAGE.format(keys=described(_Request)))
         return 0
-    return _predict(_options(overrides))
+    request, _ = read_keys("predict", overrides, _Request)
+    return _predict(request)
 
 
-def _options(overrides: Sequence[str]) -> _Options:
-    from medimg.config.compose import parse
-    from medimg.config.quoting import quoted
-
-    known = _Options.__struct_encode_fields__
-    given: dict[str, Any] = {}
-    for override in parse(quoted(overrides, text=_TEXT)):
-        key = override.key_or_group
-        if key not in known:
-            raise RequestError(f"predict has no key {key!r}. {suggestion(key, known)}\n  keys: {', '.join(known)}")
-        if override.is_sweep_override():
-            raise RequestError(f"{override.input_line}: predict takes one value\n  a value with commas is quoted twice")
-        given[key] = override.value()
-    for key, means in (("run", "a run folder, or latest"), ("input", "an image, a folder, a CSV or an .npz")):
-        if given.get(key) in {None, ""}:
-            raise RequestError(f"{key}=... is needed: {means}")
-    if given.get("augment") is not None and not given.get("tta"):
-        raise RequestError(f"augment={given['augment']} says how views are varied, and there are none: give tta=8, say")
-    return _converted(given)
-
-
-def _converted(given: dict[str, Any]) -> _Options:
-    from medimg.config.kinds import fields
-    from medimg.config.wording import explain
-
-    try:
-        return msgspec.convert(given, _Options)
-    except msgspec.ValidationError as error:
-        said = explain(str(error), given)
-        words = {field.key: field.literals for field in fields(_Options)}.get(said.partition("=")[0], [])
-        allowed = f"\n  allowed: {', '.join(words)}" if words else "\n  medimg predict --help lists what can be given"
-        raise RequestError(said + allowed) from None
-
-
-def _predict(options: _Options) -> int:
+def _predict(request: _Request) -> int:
     from medimg.inference.finding import find_model
     from medimg.inference.inputs import list_inputs
     from medimg.inference.part_file import refuse_existing
     from medimg.inference.rows import Table, maps_folder
 
-    folder = find_model(options.run, Path(options.runs).expanduser())
-    output = Path(options.output).expanduser().absolute()
+    folder = find_model(request.run, request.paths.folder)
+    output = Path(request.output).expanduser().absolute()
     refuse_existing(output)
-    augmentation = _augmentation(options.augment)
-    inputs = list_inputs(options.input, without=maps_folder(output))
+    augmentation = asked_augmentation(request.tta, request.augment)
+    inputs = list_inputs(request.input, without=maps_folder(output))
 
     from medimg.inference.predict import Loading, write_predictions
     from medimg.inference.predictor import load_predictor
     from medimg.training.interrupts import interruptible
 
-    predictor = load_predictor(folder, options.checkpoint, allow=options.allow)
-    if options.tta:
-        predictor = predictor.with_views(options.tta, augmentation)
-    table = Table.of(predictor, maps=options.explain)
+    predictor = load_predictor(folder, request.checkpoint, allow=request.allow)
+    if request.tta:
+        predictor = predictor.with_views(request.tta, augmentation)
+    table = Table.of(predictor, maps=request.explain)
     show(_said_of(predictor, table))
     if inputs.left_out:
         counts = ", ".join(f"{count} {suffix or 'without ending'}" for suffix, count in sorted(inputs.left_out.items()))
         show(f"left out, as they are no images: {counts}", sys.stderr)
-    loading = Loading(options.batch_size, options.num_workers, options.accelerator)
+    loading = Loading(request.batch_size, request.num_workers, request.accelerator)
     try:
         with interruptible() as interrupts:
             tally = write_predictions(output, predictor, inputs, table, loading, interrupts)
@@ -140,7 +114,7 @@ def _predict(options: _Options) -> int:
         if told := _told(error):
             raise told from error
         raise
-    _show_result(tally, table, Path(options.output))
+    _show_result(tally, table, Path(request.output))
     return 1 if tally.failed else 0
 
 
@@ -160,15 +134,6 @@ def _told(error: RuntimeError | OSError) -> MedimgError | None:
     if is_full_disk(error):
         return MedimgError(f"the disk is full: {goes_on}\n  make room first")
     return None
-
-
-def _augmentation(name: str | None) -> AugmentConfig | None:
-    """The choice of the group augment with this name; one of the user's own, too."""
-    if name is None:
-        return None
-    from medimg.config.compose import load
-
-    return load([f"augment={name}"]).augment
 
 
 def _said_of(predictor: "Predictor", table: "Table") -> str:

@@ -43,9 +43,9 @@ def fields(root: type[msgspec.Struct] = TrainConfig, prefix: str = "") -> Iterat
                 yield from fields(struct, f"{prefix}{name}.")
 
 
-def find(key: str) -> list[Field]:
+def find(key: str, root: type[msgspec.Struct] = TrainConfig) -> list[Field]:
     """The fields of this dotted key; several where the members of a union share it, none where it is unknown."""
-    return [field for field in fields() if field.key == key]
+    return [field for field in fields(root) if field.key == key]
 
 
 def structs_of(role: str) -> dict[str, type[Component]]:

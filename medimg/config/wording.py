@@ -4,7 +4,10 @@ import json
 import re
 from typing import Any
 
+from msgspec import Struct
+
 from medimg.config.kinds import Field, fields, find, structs_of
+from medimg.config.training import TrainConfig
 from medimg.errors import suggestion
 
 _WORDS = {
@@ -17,13 +20,14 @@ _WORDS = {
 }
 
 
-def explain(message: str, node: Any, under: str = "") -> str:
+def explain(message: str, node: Any, under: str = "", root: type[Struct] = TrainConfig) -> str:
     """What is wrong at which key, what it was, and what is allowed.
 
     Args:
         message: of a msgspec.ValidationError.
         node: the plain containers that were converted.
         under: the key at which they stand; nothing for the whole configuration.
+        root: what describes the keys.
     """
     reason, _, path = message.partition(" - at ")
     of_a_name = path.startswith("`key` in ")
@@ -37,7 +41,7 @@ def explain(message: str, node: Any, under: str = "") -> str:
     lines = [f"{key}={shown(value)}: {'its names: ' if of_a_name else ''}{_in_words(reason)}"]
     if re.match("Expected `str`, got `(int|float|bool)`", reason):
         lines.append("  for text that looks like something else, quote it twice: 'key=\"1\"'")
-    for field in find(re.sub(r"\.\d+$", "", key))[:1]:
+    for field in find(re.sub(r"\.\d+$", "", key), root)[:1]:
         lines += _about(field, value)
     return "\n".join(lines)
 

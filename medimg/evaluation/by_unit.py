@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from medimg.evaluation.counts import Counts, Floats, count_metrics, counts_of_units
 from medimg.evaluation.ranking import Ranking, ranks
 
-RANKING_METRICS = ("auroc", "average_precision")
+_RANKING = {"auroc": Ranking.auroc, "average_precision": Ranking.average_precision}
+RANKING_METRICS = tuple(_RANKING)
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,8 +39,21 @@ class ByUnit:
 
         Of two classes the positive one is averaged, by default the second; of more all that have both sides.
         """
-        counts = counts_of_units(labels, logits.argmax(axis=1), codes, len(classes))
-        rankings = tuple(Ranking.of(place, labels == number, codes) for number, place in enumerate(ranks(logits).T))
+        return cls.of_scores(ranks(logits), logits.argmax(axis=1), labels, codes, classes, positive)
+
+    @classmethod
+    def of_scores(
+        cls,
+        scores: Floats,
+        predicted: NDArray[np.integer[Any]],
+        labels: NDArray[np.integer[Any]],
+        codes: NDArray[np.integer[Any]],
+        classes: Sequence[str],
+        positive: str | None = None,
+    ) -> Self:
+        """From rows of one model or several: scores [N, K], whose columns are ranked, and predicted classes [N]."""
+        counts = counts_of_units(labels, predicted, codes, len(classes))
+        rankings = tuple(Ranking.of(column, labels == number, codes) for number, column in enumerate(scores.T))
         asked = range(len(classes)) if len(classes) > 2 else [list(classes).index(positive or classes[-1])]
         averaged = tuple(number for number in asked if rankings[number].both_sides)
         return cls(counts, rankings, tuple(classes), averaged)
@@ -49,12 +63,24 @@ class ByUnit:
         """The number of images."""
         return len(self.rankings[0].unit)
 
+    def metric(self, name: str, weights: Floats) -> Floats:
+        """One metric where units count with weights [R, U]: [R], NaN where it is not defined."""
+        kind, _, of_class = name.partition("/")
+        if kind not in _RANKING:
+            return count_metrics(self.counts.weighted(weights), self.classes)[name]
+        asked = [self.classes.index(of_class)] if of_class else self.averaged
+        return _mean([_RANKING[kind](self.rankings[number], weights) for number in asked], len(weights))
+
     def metrics(self, weights: Floats) -> dict[str, Floats]:
-        """Every metric where units count with weights [R, U]: [R] each, NaN where it is not defined."""
+        """Every metric, as by `metric`."""
         found = count_metrics(self.counts.weighted(weights), self.classes)
-        pairs = [ranking.evaluate(weights) for ranking in self.rankings]
-        for metric, values in zip(RANKING_METRICS, zip(*pairs, strict=True), strict=True):
-            found |= {f"{metric}/{name}": value for name, value in zip(self.classes, values, strict=True)}
-            undefined = np.full(len(weights), np.nan)
-            found[metric] = np.mean([values[number] for number in self.averaged] or [undefined], axis=0)
+        for kind, evaluate in _RANKING.items():
+            values = [evaluate(ranking, weights) for ranking in self.rankings]
+            found |= {f"{kind}/{name}": value for name, value in zip(self.classes, values, strict=True)}
+            found[kind] = _mean([values[number] for number in self.averaged], len(weights))
         return found
+
+
+def _mean(values: Sequence[Floats], resamples: int) -> Floats:
+    mean: Floats = np.mean(values or [np.full(resamples, np.nan)], axis=0)
+    return mean

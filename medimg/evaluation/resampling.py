@@ -37,9 +37,14 @@ def stratified_weights(strata: NDArray[np.integer[Any]], resamples: int, seed: i
 
 def replicates(by_unit: ByUnit, strata: NDArray[np.integer[Any]], *, resamples: int, seed: int) -> dict[str, Floats]:
     """Every metric of every resample: [resamples] each, NaN where a metric is not defined."""
-    at_a_time = max(1, _CELLS // max(len(strata), by_unit.rows))
-    parts = [by_unit.metrics(weights) for weights in stratified_weights(strata, resamples, seed, at_a_time)]
+    batch = at_a_time(by_unit)
+    parts = [by_unit.metrics(weights) for weights in stratified_weights(strata, resamples, seed, batch)]
     return {metric: np.concatenate([part[metric] for part in parts]) for metric in parts[0]}
+
+
+def at_a_time(by_unit: ByUnit) -> int:
+    """How many resamples to evaluate at once: so many that what is computed on the way stays in the cache."""
+    return max(1, _CELLS // max(len(by_unit.counts.hits), by_unit.rows))
 
 
 def _drawn(generator: np.random.Generator, rows: int, units: int) -> Floats:

@@ -51,9 +51,9 @@ def gains(scored: Scored, *, resamples: int = 2000) -> Gains:
     if all(set(table.paths) == set(ensemble.paths) for table in scored.tables.values()):
         mean = {name: statistics.fmean(each[name] for each in scores.values()) for name in METRICS}
         if best is not None:
-            theirs, codes = scored.tables[best.folder.path], scored.sample.units.codes
+            theirs, units = scored.tables[best.folder.path], scored.sample.units
             comparisons = tuple(
-                compare(ensemble, theirs, codes, name, positive=positive, resamples=resamples) for name in METRICS
+                compare(ensemble, theirs, units, name, positive=positive, resamples=resamples) for name in METRICS
             )
     found = Gains(scores, mean, best, comparisons)
     _write(scored, found)

@@ -71,7 +71,7 @@ def test_epochs_are_a_number(value: str, run: RunFolder, capsys: pytest.CaptureF
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ("force=data", "expected a list"),
+        ("force=data", "force: a list of what may have changed"),
         ("augment.rotate=10", "augment.rotate: 0.0 became 10.0"),
         ("model=resnet18", "one by one"),
         ("callbacks.stopping.patience=1", "no single value 'callbacks.stopping.patience'"),

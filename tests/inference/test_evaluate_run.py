@@ -145,7 +145,7 @@ def test_varied_views_are_averaged(run: RunFolder, tiny_run: Run) -> None:
 def test_views_are_asked_for_by_number(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([f"run={run.path}", "tta=1", "augment=light"]) == 0
     assert "evaluations/tta-1-" in capsys.readouterr().out
-    with pytest.raises(RequestError, match="tta=many: how many"):
+    with pytest.raises(RequestError, match="tta=many: expected whole number"):
         main([f"run={run.path}", "tta=many"])
     with pytest.raises(RequestError, match="no effect without tta"):
         main([f"run={run.path}", "augment=light"])
