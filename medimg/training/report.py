@@ -1,7 +1,7 @@
 """What a run leaves for people to look at, once it is evaluated: pictures, a page, a model card."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from medimg.runs import RunFolder
@@ -28,12 +28,23 @@ def report_run(
         manifest: the images.
         samples: what was evaluated, by split; errors are those of test, or else of validation.
     """
+    return _told(folder, lambda: _report(folder, classifier, manifest, samples))
+
+
+def report_ensemble(folder: RunFolder) -> Mapping[str, "Picture"]:
+    """The same for an ensemble, without pictures of errors."""
+    from medimg.reporting.report.write import write_report
+
+    return _told(folder, lambda: write_report(folder.path))
+
+
+def _told(folder: RunFolder, write: Callable[[], Mapping[str, "Picture"]]) -> Mapping[str, "Picture"]:
     try:
-        return _report(folder, classifier, manifest, samples)
+        return write()
     except Exception as error:  # of whatever kind: a font, a full disk, a damaged file
         log.warning("%s: the report could not be written: %s: %s", folder.shown, type(error).__name__, error)
         log.debug("", exc_info=True)
-        log.warning("the results are whole; medimg evaluate run=%s tries it again", folder.shown)
+        log.warning("the results are whole; the same command, or medimg evaluate for a run, tries it again")
         return {}
 
 
