@@ -103,14 +103,14 @@ def _ensemble(folders: Sequence[RunFolder], request: _Request, values: dict[str,
         held_out(members, split)  # what cannot be is said before torch loads
 
     from medimg.inference.ensemble import score_ensemble
+    from medimg.inference.ensemble_report import report_ensemble
     from medimg.inference.gains import gains
     from medimg.reporting.ensemble import ensemble_lines
-    from medimg.training.report import report_ensemble
 
     scored = score_ensemble(members, folder, split, values)
     show(ensemble_lines(scored, gains(scored)))
     show(f"\nWritten: {scored.place.results_file}, {scored.place.predictions(split)}")
-    if scored.place == folder and report_ensemble(folder):
+    if scored.place == folder and report_ensemble(scored):
         show(f"Report: {folder.report_file}")
     show(f"medimg predict run={folder.shown} input=IMAGES predicts with it")
     return 0

@@ -1,6 +1,7 @@
 """Pictures of the errors that a model was most sure of, as it saw them, and where it looked."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from io import BytesIO
 
@@ -33,7 +34,11 @@ class ErrorPicture:
 
 
 def write_error_pictures(
-    folder: RunFolder, classifier: ImageClassifier, manifest: Manifest, predictions: Predictions, split: str
+    folder: RunFolder,
+    classifier_of: Callable[[str], ImageClassifier],
+    manifest: Manifest,
+    predictions: Predictions,
+    split: str,
 ) -> None:
     """Writes `figures/errors/*.png` and, last, `errors.json` beside them, which names them.
 
@@ -41,7 +46,7 @@ def write_error_pictures(
 
     Args:
         folder: of the run.
-        classifier: whose predictions these are.
+        classifier_of: for the path of an image, the model whose map is shown.
         manifest: the images.
         predictions: of one split.
         split: its name.
@@ -54,7 +59,8 @@ def write_error_pictures(
     for number, row in enumerate(confident_mistakes(predictions), start=1):
         name = (home / f"{number:02d}.png").relative_to(folder.path)
         record = records[predictions.paths[row]]
-        found.append(_write(folder, str(name), classifier, manifest, record, int(predictions.predicted[row])))
+        predicted = int(predictions.predicted[row])
+        found.append(_write(folder, str(name), classifier_of(record.path), manifest, record, predicted))
     write_json(folder.path / ERRORS, {"split": split, "errors": [asdict(one) for one in found]})
 
 

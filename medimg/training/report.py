@@ -18,45 +18,38 @@ log = logging.getLogger(__name__)
 def report_run(
     folder: RunFolder, classifier: "ImageClassifier", manifest: "Manifest", samples: Mapping[str, "Sample"]
 ) -> Mapping[str, "Picture"]:
+    """The report of a run whose results this classifier has given; see `report`."""
+    return report(folder, lambda _: classifier, manifest, samples)
+
+
+def report(
+    folder: RunFolder,
+    classifier_of: Callable[[str], "ImageClassifier"],
+    manifest: "Manifest",
+    samples: Mapping[str, "Sample"],
+) -> Mapping[str, "Picture"]:
     """Writes figures, pictures of the most confident errors, report.html and model_card.md; returns the figures.
 
     The results are written, so whatever goes wrong here is told and costs nothing else.
 
     Args:
-        folder: of the run.
-        classifier: the one that the results are of.
+        folder: of a run or an ensemble.
+        classifier_of: for the path of an image, the model whose map of it is shown.
         manifest: the images.
         samples: what was evaluated, by split; errors are those of test, or else of validation.
     """
-    return _told(folder, lambda: _report(folder, classifier, manifest, samples))
-
-
-def report_ensemble(folder: RunFolder) -> Mapping[str, "Picture"]:
-    """The same for an ensemble, without pictures of errors."""
-    from medimg.reporting.report.write import write_report
-
-    return _told(folder, lambda: write_report(folder.path))
-
-
-def _told(folder: RunFolder, write: Callable[[], Mapping[str, "Picture"]]) -> Mapping[str, "Picture"]:
-    try:
-        return write()
-    except Exception as error:  # of whatever kind: a font, a full disk, a damaged file
-        log.warning("%s: the report could not be written: %s: %s", folder.shown, type(error).__name__, error)
-        log.debug("", exc_info=True)
-        log.warning("the results are whole; the same command, or medimg evaluate for a run, tries it again")
-        return {}
-
-
-def _report(
-    folder: RunFolder, classifier: "ImageClassifier", manifest: "Manifest", samples: Mapping[str, "Sample"]
-) -> Mapping[str, "Picture"]:
     from medimg.reporting.error_pictures import write_error_pictures
     from medimg.reporting.report.write import write_report
 
-    split = next((split for split in ("test", "val") if split in samples), None)
-    if split is not None:
-        write_error_pictures(folder, classifier, manifest, samples[split].predictions, split)
-    pictures = write_report(folder.path)
+    try:
+        split = next((split for split in ("test", "val") if split in samples), None)
+        if split is not None:
+            write_error_pictures(folder, classifier_of, manifest, samples[split].predictions, split)
+        pictures = write_report(folder.path)
+    except Exception as error:  # of whatever kind: a font, a full disk, a damaged file
+        log.warning("%s: the report could not be written: %s: %s", folder.shown, type(error).__name__, error)
+        log.debug("", exc_info=True)
+        log.warning("the results are whole; medimg evaluate or ensemble tries it again")
+        return {}
     log.info("report: %s/%s", folder.shown, folder.report_file.name)
     return pictures

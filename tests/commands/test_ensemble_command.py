@@ -51,6 +51,13 @@ def test_the_best_of_a_sweep(home: Path, trained: Trained, capsys: pytest.Captur
     assert f"macro-F1                   {results['test']['f1_macro']:.3f}" in said
     assert "The mean of the members' scores" in said
     assert "Against the best member by validation" in said
+    assert f"{results['test']['f1_macro']:.3f}" in (folder / "report.html").read_text()
+    shown = json.loads((folder / "figures" / "errors" / "errors.json").read_text())["errors"]
+    table = rows(folder / "predictions" / "test.csv")
+    wrong = {row["path"] for row in table if row["label"] != row["prediction"]}
+    assert {one["path"] for one in shown} <= wrong
+    assert len(shown) == min(len(wrong), 12)
+    assert all((folder / one["picture"]).is_file() and one["without_map"] is None for one in shown)
 
 
 def test_named_runs_are_predicted_with_and_compared_to(

@@ -108,7 +108,7 @@ def test_the_help_has_a_line_for_each_key() -> None:
     assert lines[1].endswith(" folders")
 
 
-@pytest.mark.parametrize("command", ["evaluate", "predict", "ensemble", "resume", "leaderboard"])
+@pytest.mark.parametrize("command", ["evaluate", "predict", "ensemble", "export", "resume", "leaderboard"])
 def test_every_key_of_a_command_is_described(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "--help"]) == 0
     shown = capsys.readouterr().out

@@ -65,7 +65,7 @@ def test_pictures_show_the_image_as_the_model_saw_it(
     tmp_path: Path, manifest: Manifest, classifier: ImageClassifier
 ) -> None:
     folder = RunFolder(tmp_path / "run")
-    write_error_pictures(folder, classifier, manifest, table(manifest, [1, 2, -1, -1, -1, -1]), "test")
+    write_error_pictures(folder, lambda _: classifier, manifest, table(manifest, [1, 2, -1, -1, -1, -1]), "test")
     errors = errors_of(folder)
     assert [one["path"] for one in errors] == [manifest.records[1].path, manifest.records[0].path]
     for one in errors:
@@ -81,10 +81,10 @@ def test_old_pictures_go_and_an_image_that_is_gone_is_said(
     tmp_path: Path, manifest: Manifest, classifier: ImageClassifier
 ) -> None:
     folder = RunFolder(tmp_path / "run")
-    write_error_pictures(folder, classifier, manifest, table(manifest, [1] * 6), "test")
+    write_error_pictures(folder, lambda _: classifier, manifest, table(manifest, [1] * 6), "test")
     assert len(list((folder.path / "figures/errors").glob("*.png"))) == 6
     manifest.file(manifest.records[0]).unlink()
-    write_error_pictures(folder, classifier, manifest, table(manifest, [2, 1, -1, -1, -1, -1]), "test")
+    write_error_pictures(folder, lambda _: classifier, manifest, table(manifest, [2, 1, -1, -1, -1, -1]), "test")
     gone, there = errors_of(folder)
     assert gone["picture"] is None
     assert manifest.records[0].path in str(gone["reason"])
@@ -99,7 +99,7 @@ def test_a_network_without_a_map_has_the_image_alone(
 
     monkeypatch.setattr(error_pictures, "class_maps", none)
     folder = RunFolder(tmp_path / "run")
-    write_error_pictures(folder, classifier, manifest, table(manifest, [1, -1, -1, -1, -1, -1]), "test")
+    write_error_pictures(folder, lambda _: classifier, manifest, table(manifest, [1, -1, -1, -1, -1, -1]), "test")
     (one,) = errors_of(folder)
     assert one["without_map"] == "no layer has a map"
     assert Image.open(folder.path / str(one["picture"])).size == (16, 16)

@@ -69,12 +69,12 @@ def training_facts(source: Source) -> Table:
 
 def members_table(source: Source) -> Table:
     """The runs of an ensemble; no rows for a run."""
-    names = {"run": text, "checkpoint": text, "value": score, "seed": setting, "fold": setting}
+    names = {"seed": setting, "fold": setting, "value": score, "checkpoint": text, "run": text}
     rows = [
         [show(member.at(name)) if member.at(name).known else "" for name, show in names.items()]
         for _, member in source.info.at("members").parts()
     ]
-    return Table.filled(["run", "checkpoint", "validation score", "seed", "fold"], rows)
+    return Table.filled(["seed", "fold", "validation score", "checkpoint", "run"], rows)
 
 
 def images_table(source: Source) -> Table:
