@@ -1,6 +1,7 @@
 """Writes files so that a reader finds the old content or the new, never half of it."""
 
 import csv
+import hashlib
 import json
 import math
 import os
@@ -64,6 +65,12 @@ def write_table(file: Path, header: Sequence[str], rows: Iterable[Sequence[objec
     writer.writerow(header)
     writer.writerows(rows)
     write_text(file, text.getvalue())
+
+
+def sha256(file: Path) -> str:
+    """The SHA-256 of a file's content, as hex."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _finite(value: Any) -> Any:

@@ -77,6 +77,7 @@ def write_evaluated_run(
     writer = ResultsWriter(folder, manifest, SETTINGS, epoch=1)
     for seed, split in enumerate(split for split in evaluated if manifest.of(split)):
         writer.add(split, predictions_of(manifest, split, seed))
+    writer.write()
     write_manifest_csv(manifest, folder.manifest_file)
     finding = {"kind": "shortcut", "severity": "warning", "files": [], "message": "V 0.90 <x>.", "cure": "Look."}
     write_json(folder.check_file, {"findings": [finding], "counts": manifest.counts()})

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 UNKNOWN = "unknown"
 
 _MOST = 12
-_MISSING = frozenset({"", "na", "n/a", "nan", "none", "null", "unknown", "?", "-"})
+_MISSING = frozenset({"", "na", "n/a", "nan", "null", "unknown", "?"})  # "-" and "none" are findings as well
+_NAMING = frozenset({"name", "surname", "birth", "birthday", "birthdate", "dob", "mrn", "ssn", "phone", "address"})
 _YEARS = {"": 1.0, "y": 1.0, "m": 1 / 12, "w": 7 / 365.25, "d": 1 / 365.25}  # as DICOM writes ages: 045Y, 006M
 
 
@@ -28,27 +29,31 @@ class Groups:
 def groups_of(name: str, values: Sequence[str], codes: NDArray[np.integer[Any]]) -> Groups | str:
     """The groups of a column, or why it makes none.
 
-    Up to 12 different values are a group each. More are bands, where all are numbers: of ten years where the column's
-    name has the word `age`, else quarters of the images. Blanks, and words such as `nan` and `none`, are the group
-    `unknown`, which comes last.
+    Ages are bands of ten years, where the column's name has the word `age`. Of others up to 12 different values are a
+    group each, and more are quarters of the images, where all are numbers. Blanks, and words such as `nan` and
+    `unknown`, are the group `unknown`, which comes last.
 
     A column makes no groups where all rows are alike, where it has more than 12 values that are no numbers, or where
-    it seems to name images or patients: whole numbers or texts that differ in every row, or as many of them as there
-    are units.
+    it seems to name images or patients, who must not stand in a report: by its own name, or as its values differ in
+    every row or, but for numbers with decimals, from one unit to nearly every other.
 
     Args:
         name: of the column.
         values: one a row.
         codes: int [N], the unit (patient) of each row.
     """
+    if _NAMING & set(_words(name)):
+        return "by its name it tells patients apart"
     texts = ["" if value.strip().casefold() in _MISSING else value.strip() for value in values]
     known = np.array([bool(text) for text in texts], dtype=bool)
     different = sorted({text for text in texts if text})
     numbers, is_age = _numbers(name, texts)
     measured = is_age or (numbers is not None and any(number % 1 for number in numbers[known]))
-    if not measured and _names_rows(len(different), int(known.sum()), len(np.unique(codes[known]))):
+    if not measured and _names_rows(texts, codes):
         return "it has a value of its own for every image or patient"
-    if len(different) <= _MOST:
+    if numbers is not None and len(np.unique(numbers[known])) < 2:
+        return "it is the same for all images"
+    if len(different) <= _MOST and not is_age:
         of_row, order = texts, sorted(different, key=_by_number)
     elif numbers is None:
         return f"it has {len(different)} different values; more than {_MOST} make no table, unless all are numbers"
@@ -61,14 +66,22 @@ def groups_of(name: str, values: Sequence[str], codes: NDArray[np.integer[Any]])
     return Groups(tuple(found), tuple(order))
 
 
-def _names_rows(different: int, rows: int, units: int) -> bool:
-    return rows > 1 and (different == rows or (different > _MOST and different >= units))
+def _names_rows(texts: Sequence[str], codes: NDArray[np.integer[Any]]) -> bool:
+    """Whether the values are as good as the names of rows or units."""
+    rows = [(text, int(code)) for text, code in zip(texts, codes, strict=True) if text]
+    values, units = {text for text, _ in rows}, {code for _, code in rows}
+    of_one_unit = len(set(rows)) == len(values)
+    return len(values) > 2 and (len(values) == len(rows) or (of_one_unit and 2 * len(values) > len(units)))
+
+
+def _words(name: str) -> list[str]:
+    """`patientName` and `patient_name` as `patient` and `name`."""
+    return [word.casefold() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)]
 
 
 def _numbers(name: str, texts: Sequence[str]) -> tuple[NDArray[np.float64] | None, bool]:
     """The values as numbers, NaN where blank, or None where one is no number; and whether they are ages in years."""
-    words = [word.casefold() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)]
-    is_age = "age" in words
+    is_age = "age" in _words(name)
     numbers = [math.nan if not text else _years(text) if is_age else _number(text) for text in texts]
     if any(number is None for number in numbers):
         return None, False

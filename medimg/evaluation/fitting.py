@@ -24,6 +24,7 @@ class Fitted:
         temperature: logits are divided by it before they are called calibrated; None where it was not fitted.
         units: how many patients, groups or images of each class it was fitted on.
         reason: why thresholds, temperature or both were not fitted.
+        not_chosen: why the operating point that was asked for is not in use, where others were fitted.
     """
 
     positive: str | None = None
@@ -32,6 +33,7 @@ class Fitted:
     temperature: float | None = None
     units: Mapping[str, int] = field(default_factory=dict)
     reason: str | None = None
+    not_chosen: str | None = None
 
     @property
     def point(self) -> OperatingPoint | None:
@@ -56,13 +58,14 @@ class Fitted:
             | ({"reason": point.reason} if point.reason else {})
             for name, point in self.points.items()
         }
+        fitted = len(points) > 1 and self.not_chosen is None
         return found | {
             "operating_points": {
                 "chosen": self.chosen,
                 "positive_class": self.positive,
-                "fitted_on": "val" if len(points) > 1 else None,
-                "safe": len(points) > 1,
-                "reason": self.reason if len(points) == 1 else None,
+                "fitted_on": "val" if fitted else None,
+                "safe": fitted,
+                "reason": self.not_chosen or (self.reason if len(points) == 1 else None),
                 "units": dict(self.units),
                 "points": points,
             }
@@ -93,6 +96,8 @@ def fit(sample: Sample | None, settings: EvaluationConfig, positive: str | None)
         reason = f"validation has too few {plural(sample.units.kind)} ({counted}; evaluation.min_patients="
         return replace(nothing, reason=f"{reason}{settings.min_patients}), so a fit would be chance")
     table = sample.predictions
+    if not np.isfinite(table.logits).all():
+        return replace(nothing, reason="some predictions of validation are no finite numbers")
     fitted = nothing
     if positive is not None:
         number = table.classes.index(positive)
@@ -103,8 +108,10 @@ def fit(sample: Sample | None, settings: EvaluationConfig, positive: str | None)
             sensitivity=settings.sensitivity,
             false_negative_cost=settings.false_negative_cost,
         )
-        usable = points[settings.operating_point].threshold is not None
-        fitted = replace(fitted, points=points, chosen=settings.operating_point if usable else "argmax")
+        wanted = points[settings.operating_point]
+        fitted = replace(fitted, points=points, chosen=wanted.name if wanted.threshold is not None else "argmax")
+        if wanted.threshold is None:
+            fitted = replace(fitted, not_chosen=f"{wanted.name} cannot be met on validation: {wanted.reason}")
     temperature = fit_temperature(table.logits, table.labels)
     if math.isnan(temperature):
         right = bool((table.predicted == table.labels).all())

@@ -37,7 +37,6 @@ class Intervals:
         unit: what was resampled.
         units: how many of those there are.
         level: the coverage that is aimed at, 0.95 for 95 % intervals.
-        left_out: what no interval here covers, in a sentence for reports.
     """
 
     ci: dict[str, Interval]
@@ -46,7 +45,6 @@ class Intervals:
     unit: Kind
     units: int
     level: float
-    left_out: str = LEFT_OUT
 
 
 @dataclass(frozen=True)
@@ -155,5 +153,5 @@ def _reasons(metric: str, spread: _Spread, support: Support, missing: Sequence[s
     if spread.undefined > _UNDEFINED:
         reasons.append(f"unsafe: not defined in {spread.undefined:.0%} of the resamples")
     if missing and metric in AVERAGES:
-        reasons.append(f"averaged without {', '.join(missing)}, of which there are no images")
+        reasons.append(f"there are no images of {', '.join(missing)}: not averaged, or as 0 where it is predicted")
     return reasons

@@ -4,11 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from medimg.evaluation.fitting import Fitted
-
-CAVEAT = (
-    "The intervals say how much scores would vary with other patients like these. They leave out that another "
-    "training, another choice of settings or another hospital would give other scores."
-)
+from medimg.evaluation.intervals import LEFT_OUT
 
 
 def results_of(summaries: Mapping[str, Mapping[str, Any]], fitted: Fitted, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -27,5 +23,5 @@ def results_of(summaries: Mapping[str, Mapping[str, Any]], fitted: Fitted, facts
         "ci95": {split: found["ci95"] for split, found in summaries.items()},
         **fitted.as_results(),
         "evaluation": {split: found["evaluation"] for split, found in summaries.items()},
-        "caveat": CAVEAT,
+        "caveat": LEFT_OUT,
     }

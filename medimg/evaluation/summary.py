@@ -132,9 +132,9 @@ def _calibration_of(logits: Any, labels: Any) -> dict[str, Any]:
 
 def _operating_points(sample: Sample, fitted: Fitted) -> dict[str, dict[str, Any]]:
     """What each threshold does here; empty where the task is not binary."""
-    if fitted.positive is None:
-        return {}
     table = sample.predictions
+    if fitted.positive is None or not np.isfinite(table.logits).all():
+        return {}
     number = table.classes.index(fitted.positive)
     is_positive, scores = table.labels == number, table.probabilities[:, number]
     return {

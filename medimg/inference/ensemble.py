@@ -105,8 +105,9 @@ def _score(
     named = next(images for images in others if images.name)
     place = RunFolder(folder.path / "evaluations" / str(named.name))
     with locked(folder.path):
-        writer = ResultsWriter(place, named.manifest, _settings(members, values), None, fitted)
+        writer = ResultsWriter(place, named.manifest, _settings(members, values), epoch=None, fitted=fitted)
         writer.add(split, mean)
+        writer.write()
     return Scored(members, folder, place, split, writer.results, writer.samples[split], tables)
 
 
@@ -136,7 +137,7 @@ def _own_tables(part: HeldOut, values: Mapping[str, Any]) -> dict[Path, Predicti
 
 def _own_table(member: MemberRun, split: Split, values: Mapping[str, Any]) -> Predictions:
     (checkpoint,) = checkpoints_of(member.folder, "best")
-    known = known_table(member.folder, checkpoint.epoch, member.manifest, split)
+    known = known_table(member.folder, checkpoint.epoch, checkpoint.digest, member.manifest, split)
     return _predicted(member, images_of(member.folder, values), split) if known is None else known
 
 
@@ -166,9 +167,10 @@ def _write_own(
         describe(folder, members, [fold for part in parts for fold in part.missing_folds])
         if parts:
             write_manifest_csv(manifest, folder.manifest_file)
-        writer = ResultsWriter(folder, manifest, settings, None, fitted)
+        writer = ResultsWriter(folder, manifest, settings, epoch=None, fitted=fitted)
         for split, table in combined.items():
             writer.add(split, table)
+        writer.write()
     return writer
 
 

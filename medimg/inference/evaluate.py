@@ -1,6 +1,5 @@
 """Evaluates a trained run again: another checkpoint, split or data set, or the same in another process."""
 
-import hashlib
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from medimg.errors import RequestError
 from medimg.evaluation.fitting import Fitted, fit
 from medimg.evaluation.predictions import Predictions
 from medimg.evaluation.sample import Sample
+from medimg.files import sha256
 from medimg.inference.images import Images, images_of, own_images, refuse_missing_split, run_config
 from medimg.inference.loading import load_classifier
 from medimg.inference.tables import known_table, predicted_table
@@ -37,6 +37,7 @@ class Checkpoint:
     name: str
     file: Path
     epoch: int
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -114,9 +115,16 @@ def checkpoints_of(folder: RunFolder, which: str) -> list[Checkpoint]:
 
 def _checkpoint(folder: RunFolder, file: Path) -> Checkpoint:
     content = read_checkpoint(file, folder.info().get("classes"))
-    own = file.absolute().parent == folder.checkpoints
-    mark = "" if own else f"-{hashlib.sha256(str(file.absolute()).encode()).hexdigest()[:8]}"
-    return Checkpoint(f"{file.stem}{mark}", file, int(content["epoch"]))
+    digest = sha256(file)
+    if file.resolve().parent == folder.checkpoints.resolve():
+        return Checkpoint(file.stem, file, int(content["epoch"]), digest)
+    trained_on = content.get("run", {}).get("data_fingerprint")
+    if trained_on is None or trained_on != folder.info().get("data_fingerprint"):
+        raise RequestError(
+            f"{file} is of another run, whose images or split were others: it may have been trained on these\n"
+            "  medimg evaluate run=... of its own run"
+        )
+    return Checkpoint(f"{file.stem}-{digest[:8]}", file, int(content["epoch"]), digest)
 
 
 class Evaluator:
@@ -149,6 +157,7 @@ class Evaluator:
             else:
                 writer = self._writer(place, checkpoint, self._fitted(home, classifier, checkpoint))
                 writer.add(split, predicted_table(self.trainer, classifier, self.images, split))
+            writer.write()  # all at once: what fails before leaves what was there
         return Evaluated(place, checkpoint, writer.results, writer.samples, self.images.manifest)
 
     def _place(self, checkpoint: Checkpoint, images: str | None) -> RunFolder:
@@ -158,15 +167,19 @@ class Evaluator:
         return RunFolder(self.folder.path / "evaluations" / what) if what else self.folder
 
     def _writer(self, place: RunFolder, checkpoint: Checkpoint, fitted: Fitted | None) -> ResultsWriter:
-        config = self.images.config
-        return ResultsWriter(place, self.images.manifest, config.evaluation, checkpoint.epoch, fitted)
+        settings, manifest = self.images.config.evaluation, self.images.manifest
+        return ResultsWriter(
+            place, manifest, settings, epoch=checkpoint.epoch, checkpoint=checkpoint.digest, fitted=fitted
+        )
 
     def _tables(
         self, place: RunFolder, classifier: ImageClassifier, images: Images, checkpoint: Checkpoint, split: Split | None
     ) -> Iterator[tuple[Split, Predictions]]:
         """The asked split and validation, and what else was predicted by this checkpoint before."""
         for other in _ORDER:
-            known = None if other == split else known_table(place, checkpoint.epoch, images.manifest, other)
+            known = None
+            if other != split:
+                known = known_table(place, checkpoint.epoch, checkpoint.digest, images.manifest, other)
             if known is not None:
                 yield other, known
             elif other == split or (other == "val" and images.manifest.of("val")):

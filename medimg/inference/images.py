@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,10 @@ from medimg.runs import RunFolder
 # what makes a split or stands in for patients: another data set is evaluated as it is
 _OF_THE_SPLIT = ("folds", "fold", "group_by", "allow_patient_overlap")
 _KINDS: dict[str, type[DataConfig]] = {".csv": ManifestConfig, ".npz": MedMNISTConfig}
+
+# how images are loaded, and how those of another place are read; the run's own are read as they were
+_LOADING = ("root", "batch_size", "num_workers")
+_READING = ("patient_regex", "class_aliases", "multiframe", "on_error", "window")
 
 
 @dataclass(frozen=True)
@@ -52,8 +56,9 @@ def images_of(folder: RunFolder, values: Mapping[str, Any], allow: Allowed | Non
     Raises:
         RequestError: the run's images have changed, or the others do not go with its classes.
     """
-    config = run_config(folder, {key: value for key, value in values.items() if key != "data.root"}, allow)
     root = values.get("data.root")
+    _refuse_idle(values, [*_LOADING, *(_READING if root is not None else ())])
+    config = run_config(folder, {key: value for key, value in values.items() if key != "data.root"}, allow)
     if root is None:
         return Images(own_images(folder, config), config)
     moved = msgspec.structs.replace(config, data=msgspec.structs.replace(config.data, root=str(root)))
@@ -62,6 +67,18 @@ def images_of(folder: RunFolder, values: Mapping[str, Any], allow: Allowed | Non
     if not isinstance(config.data, PhantomConfig) and listed.images_fingerprint() == _recorded(folder):
         return Images(own_images(folder, moved), moved)
     return Images(_with_a_split(listed), other, _name(str(root)))
+
+
+def _refuse_idle(values: Mapping[str, Any], can_act: Sequence[str]) -> None:
+    """Raises RequestError for data keys that would change nothing, or what the model was trained for."""
+    for key in values:
+        name = key.removeprefix("data.")
+        if key.startswith("data.") and name not in can_act:
+            cure = " without data.root" if name in _READING else ", which was trained with its own"
+            raise RequestError(
+                f"{key} cannot be given for a trained model{cure}\n"
+                f"  of data: {', '.join(can_act)}; with data.root also {', '.join(_READING)}"
+            )
 
 
 def own_images(folder: RunFolder, config: TrainConfig) -> Manifest:

@@ -1,6 +1,5 @@
 """The runs that an ensemble is made of: named one by one, or the best of a sweep; refused where they have no mean."""
 
-import hashlib
 import logging
 from collections import defaultdict
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from medimg.data.manifest import Manifest, Split, read_manifest_csv
 from medimg.errors import RequestError
+from medimg.files import sha256
 from medimg.runs import RunFolder, find_run
 from medimg.runs.leaderboard import leaderboard
 from medimg.runs.records import Run, find_runs, read_run
@@ -56,8 +56,7 @@ class MemberRun:
     @cached_property
     def checkpoint_digest(self) -> str:
         """SHA-256 of the best checkpoint: a run that was trained on is another member."""
-        with self.folder.best.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return sha256(self.folder.best)
 
     def paths(self, split: Split) -> frozenset[str]:
         """The images of a split."""

@@ -13,10 +13,20 @@ from medimg.runs import RunFolder
 from medimg.training.evaluate import predict
 
 
-def known_table(place: RunFolder, epoch: int, manifest: Manifest, split: Split) -> Predictions | None:
-    """A table that the checkpoint of this epoch has left of a whole split; None where there is none."""
-    file = place.predictions(split)
-    if not file.is_file() or place.results().get("best_epoch") != epoch:
+def known_table(place: RunFolder, epoch: int, digest: str, manifest: Manifest, split: Split) -> Predictions | None:
+    """A table that a checkpoint has left of a whole split; None where there is none.
+
+    Args:
+        place: where it would be.
+        epoch: of the checkpoint.
+        digest: SHA-256 of the checkpoint; runs of earlier versions have written none.
+        manifest: of the images.
+        split: of these.
+    """
+    file, results = place.predictions(split), place.results()
+    if not file.is_file() or results.get("best_epoch") != epoch:
+        return None
+    if results.get("checkpoint_sha256") not in {None, digest}:
         return None
     table = Predictions.read_csv(file)
     return table if set(table.paths) == {record.path for record in manifest.of(split)} else None

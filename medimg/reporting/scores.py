@@ -81,7 +81,7 @@ def _operating_point(results: Mapping[str, Any], about: Mapping[str, Any]) -> Se
     if not chosen or not here:
         return []
     rule = chosen["points"][chosen["chosen"]]["rule"]
-    where = f"chosen on {chosen['fitted_on']}" if chosen["fitted_on"] else f"not chosen: {chosen['reason']}"
+    where = f"not chosen: {chosen['reason']}" if chosen["reason"] else f"chosen on {chosen['fitted_on']}"
     return [
         f"Operating point {chosen['chosen']} ({rule}; {where}): {chosen['positive_class']} from probability "
         f"{here['threshold']:.3f}: sensitivity {_number(here['sensitivity'])}, "

@@ -7,6 +7,7 @@ from typing import Any
 import lightning as L
 import numpy as np
 
+from medimg.config.check import as_dict
 from medimg.config.evaluation import EvaluationConfig
 from medimg.data.datamodule import ImageDataModule
 from medimg.data.manifest import Manifest, Split
@@ -67,7 +68,7 @@ def sample_of(predictions: Predictions, manifest: Manifest, split: Split) -> Sam
 
 
 class ResultsWriter:
-    """Writes predictions and `results.json`, split by split.
+    """Computes what there is to say of predictions, split by split, and writes it with their tables when it is told to.
 
     Validation goes first: thresholds and temperature are fitted on it, unless they are given.
 
@@ -76,6 +77,7 @@ class ResultsWriter:
         manifest: the images.
         settings: of the evaluation.
         epoch: of the checkpoint; None: there is no single one.
+        checkpoint: SHA-256 of the checkpoint, so that nothing of another one passes for it.
         fitted: thresholds and temperature, where they do not come from this folder's own validation.
     """
 
@@ -84,32 +86,39 @@ class ResultsWriter:
         folder: RunFolder,
         manifest: Manifest,
         settings: EvaluationConfig,
+        *,
         epoch: int | None,
+        checkpoint: str | None = None,
         fitted: Fitted | None = None,
     ) -> None:
         self.folder, self.manifest, self.settings = folder, manifest, settings
-        self.facts = {"best_epoch": epoch, "split_unit": manifest.split_unit, "synthetic": manifest.synthetic}
+        self.facts = {
+            "best_epoch": epoch,
+            "checkpoint_sha256": checkpoint,
+            "split_unit": manifest.split_unit,
+            "synthetic": manifest.synthetic,
+            "settings": as_dict(settings),
+        }
         self.fitted = fitted or fit(None, settings, manifest.positive_class)
         self._fits = fitted is None
         self.samples: dict[str, Sample] = {}
         self._summaries: dict[str, dict[str, Any]] = {}
-        self._write()
 
     def add(self, split: Split, predictions: Predictions) -> None:
-        """Writes a split's table, and what is computed from it."""
-        if self.folder.writable:
-            predictions.write_csv(self.folder.predictions(split))
+        """Computes what a split's table says."""
         sample = self.samples[split] = sample_of(predictions, self.manifest, split)
         if split == "val" and self._fits:
             self.fitted = fit(sample, self.settings, sample.positive)
         self._summaries[split] = summary(sample, self.fitted, self.settings)
-        self._write()
 
     @property
     def results(self) -> dict[str, Any]:
         """The content of results.json."""
         return results_of(self._summaries, self.fitted, self.facts)
 
-    def _write(self) -> None:
+    def write(self) -> None:
+        """Writes the tables of all splits, and then the results."""
         if self.folder.writable:
+            for split, sample in self.samples.items():
+                sample.predictions.write_csv(self.folder.predictions(split))
             write_json(self.folder.results_file, self.results)

@@ -20,6 +20,7 @@ from medimg.data.datamodule import ImageDataModule
 from medimg.data.manifest import Manifest, Split
 from medimg.errors import RequestError, suggestion
 from medimg.evaluation.sample import Sample
+from medimg.files import sha256
 from medimg.models.classifier import ImageClassifier
 from medimg.models.losses import class_weights
 from medimg.runs import RunFolder
@@ -158,10 +159,13 @@ class Experiment:
         """Evaluates the best epoch and writes predictions and results; returns the content of results.json."""
         best = read_checkpoint(self.folder.best, self.manifest.classes)
         self.classifier.load_state_dict(best["state_dict"])
-        writer = ResultsWriter(self.folder, self.manifest, self.config.evaluation, int(best["epoch"]))
+        settings, digest = self.config.evaluation, sha256(self.folder.best)
+        writer = ResultsWriter(self.folder, self.manifest, settings, epoch=int(best["epoch"]), checkpoint=digest)
+        writer.write()
         for split in [split for split in splits if self.manifest.of(split)]:
             # one by one: what is bad in test costs nothing of validation
             writer.add(split, predict(self.trainer, self.classifier, self.data, [split])[split])
+            writer.write()
         self.samples, self.best_step = writer.samples, int(best["global_step"])
         results = writer.results
         if "val" in results and "val" not in results.get("partial", {}):

@@ -73,3 +73,30 @@ def test_the_word_age_stands_by_itself(name):
 )
 def test_columns_that_make_no_groups(values, codes, reason):
     assert reason in found("column", values, np.array(codes, dtype=int))
+
+
+def test_what_tells_patients_apart_makes_no_groups() -> None:
+    codes = np.repeat(np.arange(8), 5)
+    names = [f"Doe {code}" for code in codes]
+    assert isinstance(groups_of("referring", names, codes), str)
+    assert isinstance(groups_of("patient_name", ["a", "b"] * 20, codes), str)
+    births = [f"19{50 + code // 2}-01-01" for code in codes]  # of two patients each
+    assert isinstance(groups_of("birthDate", births, codes), str)
+    assert not isinstance(groups_of("sex", ["f" if code % 2 else "m" for code in codes], codes), str)
+
+
+def test_plus_and_minus_are_values() -> None:
+    found = groups_of("contrast", ["+", "-"] * 10, np.arange(20))
+    assert not isinstance(found, str)
+    assert set(found.order) == {"+", "-"}
+
+
+def test_spellings_of_one_number_are_one() -> None:
+    values = [f"1.{'0' * place}" for place in range(1, 16)]
+    assert isinstance(groups_of("dose", values, np.arange(15)), str)
+
+
+def test_few_ages_are_bands_as_well() -> None:
+    found = groups_of("age", ["41", "45", "52", "58"] * 5, np.arange(20))
+    assert not isinstance(found, str)
+    assert found.order == ("40 to 49", "50 to 59")

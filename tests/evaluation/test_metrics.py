@@ -195,7 +195,7 @@ def compare_all(logits, labels, classes, positive):
             expected[f"average_precision/{name}"] = reference.average_precision_score(own, score) if both else np.nan
     asked = classes if len(classes) > 2 else [positive]
     expected["average_precision"] = np.nanmean([expected[f"average_precision/{name}"] for name in asked])
-    assert found == pytest.approx(expected, abs=1e-9, nan_ok=True)
+    assert found == pytest.approx(expected, abs=1e-6, nan_ok=True)  # torchmetrics computes in 32 bits
     assert list(found) == metric_names(classes)
 
 

@@ -142,6 +142,54 @@ def test_varied_views_are_averaged(run: RunFolder, tiny_run: Run) -> None:
     assert 0 < np.abs(varied - plain).max() < 0.5
 
 
+def test_what_fails_leaves_what_was_there(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {name: (run.path / name).read_bytes() for name in ("results.json", "predictions/test.csv")}
+
+    def broken(*_: object) -> None:
+        raise RequestError("an image is damaged")
+
+    monkeypatch.setattr("medimg.inference.evaluate.predicted_table", broken)
+    with pytest.raises(RequestError, match="damaged"):
+        evaluate_run(run)
+    assert {name: (run.path / name).read_bytes() for name in before} == before
+
+
+def test_settings_of_the_evaluation_are_recorded(run: RunFolder) -> None:
+    assert main([f"run={run.path}", "evaluation.patient_score=max"]) == 0
+    assert results(run)["settings"]["patient_score"] == "max"
+
+
+@pytest.mark.parametrize("key", ["data.positive_class=normal", "data.image_size=8", "data.patient_regex=(.)"])
+def test_keys_that_cannot_act_are_refused(run: RunFolder, key: str) -> None:
+    before = run.results_file.read_bytes()
+    with pytest.raises(RequestError, match="cannot be given for a trained model"):
+        main([f"run={run.path}", key])
+    assert run.results_file.read_bytes() == before
+
+
+def test_a_checkpoint_of_another_split_is_refused(run: RunFolder, tmp_path: Path) -> None:
+    copied = tmp_path / "mine.ckpt"
+    shutil.copy(run.last, copied)
+    (one,) = evaluate_run(run, checkpoint=str(copied))
+    assert one.folder.path.name.startswith("mine-")
+    content = torch.load(copied, weights_only=True)
+    content["run"]["data_fingerprint"] = "0" * 64
+    torch.save(content, copied)
+    with pytest.raises(RequestError, match="is of another run"):
+        evaluate_run(run, checkpoint=str(copied))
+
+
+def test_tables_of_another_checkpoint_are_not_taken_over(run: RunFolder) -> None:
+    evaluate_run(run, checkpoint="last")
+    content = torch.load(run.last, weights_only=True)
+    for weights in content["state_dict"].values():
+        if weights.is_floating_point():
+            weights.zero_()
+    torch.save(content, run.last)
+    (second,) = evaluate_run(run, checkpoint="last")
+    assert not Predictions.read_csv(second.folder.predictions("val")).logits.any()
+
+
 def test_views_are_asked_for_by_number(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([f"run={run.path}", "tta=1", "augment=light"]) == 0
     assert "evaluations/tta-1-" in capsys.readouterr().out
