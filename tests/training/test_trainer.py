@@ -182,7 +182,9 @@ def test_limits_limit(tmp_path: Path, make_folder: Callable[..., Path]) -> None:
     assert epochs[0] != epochs[1]
     with (tmp_path / "run/predictions/val.csv").open(newline="") as stream:
         assert len(list(csv.DictReader(stream))) == 4  # one batch of two
-    assert set(results) == {"best_epoch", "split_unit", "synthetic", "partial", "val"}
+    assert results["partial"] == {"val": [4, 8]}
+    assert "test" not in results
+    assert results["temperature"]["reason"] == "not all of the validation split was looked at"
 
 
 STEPS, EPOCHS, RATE = 3, 4, 0.1
