@@ -49,7 +49,8 @@ def report(
     except Exception as error:  # of whatever kind: a font, a full disk, a damaged file
         log.warning("%s: the report could not be written: %s: %s", folder.shown, type(error).__name__, error)
         log.debug("", exc_info=True)
-        log.warning("the results are whole; medimg evaluate or ensemble tries it again")
+        again = f"medimg evaluate run={folder.shown}" if folder.run_file.is_file() else "the same command"
+        log.warning("the results are whole; %s tries it again", again)
         return {}
     log.info("report: %s/%s", folder.shown, folder.report_file.name)
     return pictures
