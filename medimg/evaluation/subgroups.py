@@ -75,35 +75,35 @@ def subgroup_tables(
             left_out[name] = found
             continue
         of_row = np.array(found.of_row, dtype=object)
-        tables[name] = [
-            _row(group, predictions, codes, of_row == group, kind, floor, positive) for group in found.order
-        ]
+        tables[name] = []
+        for group in found.order:
+            member = of_row == group
+            units = len(np.unique(codes[member]))
+            few = f"fewer than {floor} {kind}s: counts only" if units < floor else None
+            tables[name].append(_row(group, predictions, member, units, few, positive))
     return Subgroups(tables, left_out)
 
 
 def _row(
     group: str,
     predictions: Predictions,
-    codes: NDArray[np.integer[Any]],
     member: NDArray[np.bool_],
-    kind: Kind,
-    floor: int,
+    units: int,
+    few: str | None,
     positive: str | None,
 ) -> Row:
     labels = predictions.labels[member]
     counts = np.bincount(labels, minlength=len(predictions.classes)).tolist()
     by_class = dict(zip(predictions.classes, counts, strict=True))
-    units = len(np.unique(codes[member]))
     absent = tuple(name for name, count in by_class.items() if not count)
-    enough = units >= floor
     return Row(
         group=group,
         images=len(labels),
         units=units,
         class_images=by_class,
         absent=absent,
-        metrics=_metrics(predictions.logits[member], labels, predictions.classes, positive) if enough else {},
-        note=_note(absent) if enough else f"fewer than {floor} {kind}s: counts only",
+        metrics=_metrics(predictions.logits[member], labels, predictions.classes, positive) if few is None else {},
+        note=few or _note(absent),
     )
 
 
