@@ -146,13 +146,15 @@ def _reasons(metric: str, spread: _Spread, support: Support, missing: Sequence[s
     if not _given(spread, support):
         return [f"no interval: it would rest on {support}"]
     reasons = []
-    if spread.variance < _NO_VARIANCE:
+    nothing_varies = spread.variance < _NO_VARIANCE
+    if nothing_varies:
         what = "no errors" if spread.value == 1 else "the same in every resample"
         reasons.append(f"{what}, so each of {support} counts once")
     elif spread.freedom < _FEW:
         reasons.append(f"hangs on very few {support.kind}s")
     if support.number < support.floor:
-        reasons.append(f"few: {support} ({support.floor} or more are safe)")
+        few = "few" if nothing_varies else f"few: {support}"
+        reasons.append(f"{few} ({support.floor} or more are safe)")
     if spread.undefined > _UNDEFINED:
         reasons.append(f"not defined in {spread.undefined:.0%} of the resamples")
     if missing and metric in AVERAGES:

@@ -126,7 +126,7 @@ def method_table(source: Source, split: str) -> Table:
     for name, method in of_metric.parts():
         by_method.setdefault(str(method.value), []).append(str(name))
     rows = [
-        [", ".join(dict.fromkeys(_kind(name) for name in names)), setting(of_metric.at(names[0]))]
+        [setting(of_metric.at(names[0])), ", ".join(dict.fromkeys(_kind(name) for name in names))]
         for names in by_method.values()
     ]
-    return Table(["metrics", "95 % interval by"], rows)
+    return Table(["method", "metrics"], rows)
