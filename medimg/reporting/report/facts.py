@@ -1,6 +1,6 @@
 """Tables of what a run is: its data, its model, its training, its versions."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
@@ -123,12 +123,20 @@ def findings(source: Source) -> list[Finding]:
         Finding(
             severity,
             KINDS.get(kind, kind),
-            [one.at("message") for one in by_kind[severity, kind][:_SHOWN]],
-            len(by_kind[severity, kind][_SHOWN:]),
+            (shown := _messages(by_kind[severity, kind])),
+            len(by_kind[severity, kind]) - len(shown),
             list({one.value["cure"]: one.at("cure") for one in by_kind[severity, kind] if one.value["cure"]}.values()),
         )
         for severity, kind in order
     ]
+
+
+def _messages(found: Sequence[Cited]) -> list[Cited]:
+    """The first few that differ."""
+    differing: dict[str, Cited] = {}
+    for one in found:
+        differing.setdefault(one.value["message"], one.at("message"))
+    return list(differing.values())[:_SHOWN]
 
 
 def versions_table(source: Source) -> Table:
