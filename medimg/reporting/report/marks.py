@@ -41,7 +41,7 @@ class Remarks:
     def __init__(self, remarks: Mapping[str, Cited]) -> None:
         self._texts = {name: str(found.value) for name, found in remarks.items() if found}
         self._marks = footnotes(self._texts, list(self._texts))
-        self._cited = {str(found.value): found for found in reversed(remarks.values())}
+        self._cited = {str(found.value): found for found in reversed([*remarks.values()])}
 
     def mark(self, name: str) -> Markup:
         """What goes into the cell."""
