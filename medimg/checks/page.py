@@ -41,11 +41,19 @@ class _Item:
 
 
 @dataclass(frozen=True)
+class _Alike:
+    """Findings that say the same of other files: said once."""
+
+    message: str
+    items: list[_Item]
+
+
+@dataclass(frozen=True)
 class _Block:
     """Findings of one kind with the same cure, which is said once for all of them."""
 
     cure: str
-    items: list[_Item]
+    alike: list[_Alike]
 
 
 @dataclass(frozen=True)
@@ -89,15 +97,17 @@ def render(report: Report, manifest: Manifest, *, title: str, when: str) -> str:
 
 def _group(kind: str, found: Sequence[Finding], manifest: Manifest, records: dict[str, Record]) -> _Group:
     pictured = _PICTURED if kind in _WITH_PICTURES else 0
-    blocks: dict[str, _Block] = {}
+    blocks: dict[str, dict[str, _Alike]] = {}
     for number, finding in enumerate(found[:_LISTED]):
         pictures = [_picture(manifest, records, path) for path in finding.files[:_EACH]] if number < pictured else []
         more = max(0, len(finding.files) - _LISTED)
         item = _Item(finding, pictures, list(finding.files[:_LISTED]), more)
-        blocks.setdefault(finding.cure, _Block(finding.cure, [])).items.append(item)
+        block = blocks.setdefault(finding.cure, {})
+        block.setdefault(finding.message, _Alike(finding.message, [])).items.append(item)
     severity = found[0].severity
     more = max(0, len(found) - _LISTED)
-    return _Group(severity, KINDS[kind], f"{severity}-{kind}", list(blocks.values()), len(found), more)
+    shown = [_Block(cure, list(alike.values())) for cure, alike in blocks.items()]
+    return _Group(severity, KINDS[kind], f"{severity}-{kind}", shown, len(found), more)
 
 
 def _examples(manifest: Manifest, label: str) -> list[_Picture]:

@@ -88,14 +88,15 @@ def _names_from_expected(records: tuple[Record, ...], expected: tuple[str, ...])
     labels = sorted({record.label for record in records})
     missing = [name for key, name in by_key.items() if key not in {class_key(label) for label in labels}]
     unknown = [label for label in labels if class_key(label) not in by_key]
-    for label in unknown:
-        what = f"Folder or label {label!r} is none of the expected classes: {', '.join(expected)}."
-        cure = _unknown_class_cure(label, expected, missing if len(unknown) == 1 else [])
-        refuse("class_mismatch", what, cure, _paths(records, label))
+    if unknown:
+        what = f"{_named(unknown)} none of the expected classes: {', '.join(expected)}."
+        cure = _unknown_classes_cure(labels, unknown, expected, missing)
+        refuse("class_mismatch", what, cure, [path for label in unknown for path in _paths(records, label)])
     if missing:
         present = [name for name in expected if name not in missing] or labels
         what = f"The data has no images of the expected class {examples(missing)}. It has: {', '.join(present)}."
         cure = f"Add the images, or give the classes that there are: {_classes_override(present)}"
+        cure = "Add the images, or see what is said of the other folders or labels." if unknown else cure
         refuse("missing_class", what, cure)
     names = {label: by_key.get(class_key(label), label) for label in labels}
     for label, name in names.items():
@@ -143,10 +144,21 @@ def _paths(records: tuple[Record, ...], label: str) -> list[str]:
     return [record.path for record in records if record.label == label]
 
 
-def _unknown_class_cure(label: str, expected: tuple[str, ...], missing: list[str]) -> str:
+def _named(labels: list[str]) -> str:
+    if len(labels) == 1:
+        return f"Folder or label {labels[0]!r} is"
+    return f"Folders or labels {', '.join(map(repr, labels))} are"
+
+
+def _unknown_classes_cure(labels: list[str], unknown: list[str], expected: tuple[str, ...], missing: list[str]) -> str:
+    """One proposal for all of them: a data set with several labels that are no class has mostly classes of its own."""
+    if len(unknown) == 1:
+        own = _classes_override([*expected, *unknown])
+        return f"{_class_cure(unknown[0], expected, missing)} If it is a class of its own, give all classes: {own}"
+    aliases = _alias_override({label: (nearest(label, expected, n=1) or ["CLASS"])[0] for label in unknown})
     return (
-        f"{_class_cure(label, expected, missing)} "
-        f"If it is a class of its own, give all classes: {_classes_override([*expected, label])}"
+        f"If these are classes of their own, data=image_folder takes the classes that the data has, or name them: "
+        f"{_classes_override(labels)} If they are other names of the expected ones, give {aliases}."
     )
 
 

@@ -26,6 +26,8 @@ from medimg.errors import RequestError
 
 log = logging.getLogger(__name__)
 
+_FEW = 5  # patients, groups or images of a class in validation below which it is said
+
 
 def load_manifest(config: DataConfig, cache: Path) -> Manifest:
     """The data set that the config asks for, with classes, patients and splits.
@@ -132,9 +134,26 @@ def _log_summary(manifest: Manifest) -> None:
         parts.append(f"{split} {sum(by_class.values())} ({each})")
     positive = f"; positive class {manifest.positive_class}" if manifest.positive_class else ""
     log.info("%d images, split by %s: %s%s", len(manifest.records), manifest.split_unit, "; ".join(parts), positive)
+    _warn_of_small_validation(manifest)
     if manifest.split_unit == "image" and any(kind == "image" for kind, _ in map(unit_of, manifest.records)):
         log.warning(
             "The split is by image: neighbouring images of one patient may stand on both sides, "
             "and scores be too good. Where patients are known, give a patient_id column or data.patient_regex; "
             "where not, data.group_by can stand in for them."
         )
+
+
+def _warn_of_small_validation(manifest: Manifest) -> None:
+    """One line where a class has hardly anything in validation, by which the epoch is chosen."""
+    units: dict[str, set[tuple[str, str]]] = {}
+    for record in manifest.of("val"):
+        units.setdefault(record.label, set()).add(unit_of(record))
+    few = [f"{_counted(found)} of {label}" for label, found in sorted(units.items()) if len(found) < _FEW]
+    if few:
+        log.warning("Validation has %s: the best epoch is chosen on very little.", ", ".join(few))
+
+
+def _counted(units: Collection[tuple[str, str]]) -> str:
+    kinds = {kind for kind, _ in units}
+    kind = kinds.pop() if len(kinds) == 1 else "unit"
+    return f"{len(units)} {kind}{'' if len(units) == 1 else 's'}"

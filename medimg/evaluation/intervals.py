@@ -32,7 +32,7 @@ class Intervals:
 
     Attributes:
         ci: for each metric that has one, its lower and upper end.
-        flags: for metrics whose interval is not given, degenerate or unsafe: why.
+        flags: for metrics whose interval is missing or may not hold what it says: why, in words for a footnote.
         method: for each metric in `ci`, `wilson` or `logit`.
         unit: what was resampled.
         units: how many of those there are.
@@ -93,7 +93,7 @@ def intervals(
         raise ValueError(f"resamples={resamples}: two give a variance, 2,000 a good one")
     found = Intervals({}, {}, {}, units.kind, units.number, level)
     if not len(labels) or not np.isfinite(logits).all():
-        why = "not given: a logit is not finite" if len(labels) else "not given: there are no images"
+        why = "no interval: a logit is not finite" if len(labels) else "no interval: there are no images"
         return replace(found, flags=dict.fromkeys(values, why))
     by_unit, strata = ByUnit.of(logits, labels, units.codes, classes, positive), strata_of(units, labels, len(classes))
     drawn, moved = replicates(by_unit, strata, resamples=resamples, seed=seed), influences(by_unit)
@@ -140,18 +140,21 @@ def _interval(metric: str, spread: _Spread, units: int, level: float) -> tuple[s
 def _reasons(metric: str, spread: _Spread, support: Support, missing: Sequence[str]) -> list[str]:
     """What is wrong with an interval, or why there is none."""
     if math.isnan(spread.variance):
-        return ["not given: the metric is not defined here"]
+        return ["no interval: not defined here"]
     if not _given(spread, support):
-        return [f"not given: it would rest on {support}"]
+        return [f"no interval: it would rest on {support}"]
     reasons = []
-    if spread.variance < _NO_VARIANCE:
-        reasons.append(f"degenerate: nothing varies, so each of {support} is counted as one trial")
+    nothing_varies = spread.variance < _NO_VARIANCE
+    if nothing_varies:
+        what = "no errors" if spread.value == 1 else "the same in every resample"
+        reasons.append(f"{what}, so each of {support} counts once")
     elif spread.freedom < _FEW:
-        reasons.append("unsafe: a handful of units makes up all of its width")
+        reasons.append(f"hangs on very few {support.kind}s")
     if support.number < support.floor:
-        reasons.append(f"unsafe: {support}, and below {support.floor} the coverage may not be what it says")
+        few = "few" if nothing_varies else f"few: {support}"
+        reasons.append(f"{few} ({support.floor} or more are safe)")
     if spread.undefined > _UNDEFINED:
-        reasons.append(f"unsafe: not defined in {spread.undefined:.0%} of the resamples")
+        reasons.append(f"not defined in {spread.undefined:.0%} of the resamples")
     if missing and metric in AVERAGES:
         reasons.append(f"there are no images of {', '.join(missing)}: not averaged, or as 0 where it is predicted")
     return reasons

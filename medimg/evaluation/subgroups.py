@@ -1,5 +1,6 @@
 """Metrics by any other column of the manifest: sex, age, view, source."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from medimg.evaluation.bands import groups_of
 from medimg.evaluation.predictions import Predictions
+from medimg.evaluation.units import Kind
 
 _WHOLE = ("accuracy", "f1_macro", "auroc")
 
@@ -18,7 +20,8 @@ class Row:
     """One group. A unit, such as a patient, counts in each group that one of its images is in.
 
     `class_images` counts images by class; `absent` names the classes without any. `metrics` is empty where the group
-    has too few units; `note` says so, or what absent classes do to macro-F1.
+    has too few units, and has no macro-F1 where a class is absent: a mean over other classes than in the groups beside
+    it could not be compared. `note` says which of the two it is.
     """
 
     group: str
@@ -43,10 +46,13 @@ def subgroup_tables(
     columns: Mapping[str, Sequence[str]],
     codes: NDArray[np.integer[Any]],
     *,
+    kind: Kind = "patient",
     floor: int = 20,
     positive: str | None = None,
 ) -> Subgroups:
     """Accuracy, macro-F1 and AUROC in each group of each column, as `classification_metrics` defines them.
+
+    Macro-F1 is NaN in a group that lacks a class.
 
     With two classes also `sensitivity` and `specificity` of the positive one. Groups of fewer than `floor` units have
     counts only. See `groups_of` for what the groups of a column are.
@@ -55,6 +61,7 @@ def subgroup_tables(
         predictions: of one split.
         columns: by name, the values in the order of the predictions.
         codes: int [N], the unit (patient) of each image.
+        kind: what the units are.
         floor: the fewest units for which metrics are given.
         positive: the positive class of two; by default the second.
     """
@@ -68,39 +75,42 @@ def subgroup_tables(
             left_out[name] = found
             continue
         of_row = np.array(found.of_row, dtype=object)
-        tables[name] = [_row(group, predictions, codes, of_row == group, floor, positive) for group in found.order]
+        tables[name] = []
+        for group in found.order:
+            member = of_row == group
+            units = len(np.unique(codes[member]))
+            few = f"fewer than {floor} {kind}s: counts only" if units < floor else None
+            tables[name].append(_row(group, predictions, member, units, few, positive))
     return Subgroups(tables, left_out)
 
 
 def _row(
     group: str,
     predictions: Predictions,
-    codes: NDArray[np.integer[Any]],
     member: NDArray[np.bool_],
-    floor: int,
+    units: int,
+    few: str | None,
     positive: str | None,
 ) -> Row:
     labels = predictions.labels[member]
     counts = np.bincount(labels, minlength=len(predictions.classes)).tolist()
     by_class = dict(zip(predictions.classes, counts, strict=True))
-    units = len(np.unique(codes[member]))
     absent = tuple(name for name, count in by_class.items() if not count)
-    enough = units >= floor
     return Row(
         group=group,
         images=len(labels),
         units=units,
         class_images=by_class,
         absent=absent,
-        metrics=_metrics(predictions.logits[member], labels, predictions.classes, positive) if enough else {},
-        note=_note(absent) if enough else f"fewer than {floor} units: counts only",
+        metrics=_metrics(predictions.logits[member], labels, predictions.classes, positive) if few is None else {},
+        note=few or _note(absent),
     )
 
 
 def _note(absent: tuple[str, ...]) -> str | None:
     if not absent:
         return None
-    return f"no images of {', '.join(absent)}: 0 in macro-F1 where predicted, else left out of it"
+    return f"no images of {', '.join(absent)}, so macro-F1 is not defined"
 
 
 def _metrics(
@@ -110,6 +120,8 @@ def _metrics(
 
     found = classification_metrics(logits, labels, classes, positive)
     wanted = {name: found[name] for name in _WHOLE}
+    if len(np.unique(labels)) < len(classes):
+        wanted["f1_macro"] = math.nan
     if len(classes) == 2:
         wanted |= {name: found[f"{name}/{positive or classes[-1]}"] for name in ("sensitivity", "specificity")}
     return wanted

@@ -156,7 +156,12 @@ def _subgroups(sample: Sample, settings: EvaluationConfig) -> dict[str, Any]:
     wanted = settings.subgroups
     columns = {name: values for name, values in sample.columns.items() if wanted is None or name in wanted}
     found = subgroup_tables(
-        sample.predictions, columns, sample.units.codes, floor=settings.min_group, positive=sample.positive
+        sample.predictions,
+        columns,
+        sample.units.codes,
+        kind=sample.units.kind,
+        floor=settings.min_group,
+        positive=sample.positive,
     )
     missing = {name: "the manifest has no such column" for name in wanted or () if name not in sample.columns}
     return {

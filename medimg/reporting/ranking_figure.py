@@ -68,4 +68,5 @@ def _label(entry: Entry, columns: Sequence[Column]) -> str:
         for column, cell in cells
         if cell not in off
     ]
-    return shortened(", ".join(words) or run.folder.path.name, _LONGEST_LABEL)
+    alone = run.folder.path.name if len(entry.runs) == 1 else f"{len(entry.runs)} runs"
+    return shortened(", ".join(words) or alone, _LONGEST_LABEL)

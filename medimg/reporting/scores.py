@@ -17,6 +17,7 @@ WHOLE = {
     "average_precision": "average precision",
     "mcc": "Matthews correlation",
 }
+SPLIT_WORDS = {"train": "training images", "val": "validation", "test": "test"}
 OF_A_CLASS = {"sensitivity": "sensitivity (recall)", "specificity": "specificity", "precision": "precision", "f1": "F1"}
 
 
@@ -35,14 +36,31 @@ def score_table(results: Mapping[str, Any], split: str) -> str:
         (f"{name}/{label}", f"{title} of {label}") for label in about["by_class"] for name, title in OF_A_CLASS.items()
     ]
     shown = {name: title for name, title in named if name in results[split]}
-    remarks = list(dict.fromkeys(about["flags"][name] for name in shown if name in about["flags"]))
-    marks = {remark: f"[{number}]" for number, remark in enumerate(remarks, start=1)}
+    marks = footnotes(about["flags"], list(shown))
     rows = [
         [title, _number(results[split][name]), _interval(results, split, name), marks.get(about["flags"].get(name), "")]
         for name, title in shown.items()
     ]
     table = terminal_table(["", "score", "95 % interval", ""], rows)
     return "\n".join([table, *(f"{mark} {remark}" for remark, mark in marks.items())])
+
+
+def footnotes(flags: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:
+    """The marks of the remarks on these metrics, `[1]` and so on in their order; the same remark has one mark."""
+    remarks = dict.fromkeys(flags[name] for name in names if name in flags)
+    return {remark: f"[{number}]" for number, remark in enumerate(remarks, start=1)}
+
+
+def spoken(point: str) -> str:
+    """The name of an operating point in words: `sensitivity at specificity`."""
+    return {"argmax": "more probable class"}.get(point, point.replace("_", " "))
+
+
+def metric_in_words(metric: str) -> str:
+    """`val/f1_macro` as `macro-F1 on validation`."""
+    split, _, name = metric.rpartition("/")
+    words = WHOLE.get(name, name.replace("_", " "))
+    return f"{words} on {SPLIT_WORDS.get(split, split)}" if split else words
 
 
 def counted(about: Mapping[str, Any]) -> str:
@@ -83,7 +101,7 @@ def _operating_point(results: Mapping[str, Any], about: Mapping[str, Any]) -> Se
     rule = chosen["points"][chosen["chosen"]]["rule"]
     where = f"not chosen: {chosen['reason']}" if chosen["reason"] else f"chosen on {chosen['fitted_on']}"
     return [
-        f"Operating point {chosen['chosen']} ({rule}; {where}): {chosen['positive_class']} from probability "
+        f"Operating point: {spoken(chosen['chosen'])} ({rule}; {where}): {chosen['positive_class']} from probability "
         f"{here['threshold']:.3f}: sensitivity {_number(here['sensitivity'])}, "
         f"specificity {_number(here['specificity'])}."
     ]

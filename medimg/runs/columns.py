@@ -121,11 +121,27 @@ def _component(name: str, *, whole: bool) -> Callable[[Run], str]:
 
 
 def _augmentation(run: Run) -> str:
-    """What is switched on; the group has no name of its own."""
+    """The choice with these values; of values of one's own, what is switched on."""
     if not run.config:
         return ""
     given = {key.removeprefix("augment."): value for key, value in run.config.items() if key.startswith("augment.")}
-    return " ".join(f"{name}={shown(value)}" for name, value in given.items() if value) or "none"
+    known = _augmentations().get(_canonical_values(given))
+    return known or " ".join(f"{name}={shown(value)}" for name, value in given.items() if value) or "none"
+
+
+@cache
+def _augmentations() -> Mapping[str, str]:
+    """The names of medimg's own choices by their values; a run keeps the values alone."""
+    import yaml
+
+    from medimg.config.compose import conf_dir
+
+    files = sorted((conf_dir() / "augment").glob("*.yaml"))
+    return {_canonical_values(yaml.safe_load(file.read_text(encoding="utf-8"))): file.stem for file in files}
+
+
+def _canonical_values(values: Mapping[str, Any]) -> str:
+    return " ".join(f"{name}={_canonical(value)}" for name, value in sorted(values.items()))
 
 
 def _leaf(key: str) -> Callable[[Run], str]:

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,7 @@ def test_a_page_stays_light_with_thousands_of_findings(tmp_path: Path) -> None:
     many = [Finding("near_duplicate", "warning", pair, f"pair {i}", "Look.") for i in range(3000)]
     page = render(report_of(*many), manifest, title="x", when="today")
     assert len(page) < 1_000_000
-    assert "and 2960 more in check.json" in page
+    assert "and 2,960 more in check.json" in page
 
 
 def test_every_entry_of_the_contents_leads_somewhere(tmp_path: Path) -> None:
@@ -60,7 +61,19 @@ def test_an_advice_is_given_once_for_all_that_it_is_for(tmp_path: Path) -> None:
     found = [Finding("wrong_format", "warning", (), f"file {i}.", cure) for i, cure in enumerate(cures)]
     page = render(report_of(*found), draw(tmp_path, 2), title="x", when="today")
     order = re.findall(r"Rename it\.|Remove it\.|file \d", page)
-    assert order == ["Rename it.", "file 0", "file 2", "Remove it.", "file 1", "file 3"]
+    assert order == ["file 0", "file 2", "Rename it.", "file 1", "file 3", "Remove it."]
+
+
+def test_findings_that_say_the_same_are_told_once(tmp_path: Path) -> None:
+    manifest = draw(tmp_path, 6)
+    paths = [record.path for record in manifest.records]
+    found = [Finding("duplicate", "warning", (one, two), "2 images alike.", "") for one, two in pairwise(paths)]
+    page = render(report_of(*found), manifest, title="x", when="today")
+    assert page.count("2 images alike.") == 1
+    assert f"<b>{len(found)} times:</b>" in page
+    assert page.count('<div class="item">') == len(found)
+    assert f"<b>{len(found)}</b> warnings" in page
+    assert "<b>0</b> severe<" in page
 
 
 def test_the_terminal_is_told_the_first_few(capsys: pytest.CaptureFixture[str]) -> None:

@@ -78,6 +78,16 @@ def test_the_cure_is_an_override_that_hydra_reads(folder: str) -> None:
     assert override.value() == {folder: "covid"}
 
 
+def test_several_unknown_classes_have_one_proposal() -> None:
+    with gathered() as problems:
+        resolve_classes(manifest_of("benign", "malignant", "normal"), COVID, None, "covid")
+    assert [problem.kind for problem in problems] == ["class_mismatch", "missing_class"]
+    said = " ".join(problem.cure for problem in problems)
+    assert said.count("data.classes=") == 1
+    assert "data.classes=[benign,malignant,normal]" in said
+    assert "data=image_folder" in said
+
+
 def test_expected_class_without_images() -> None:
     with pytest.raises(RequestError, match=r"'ILD', 'pneumonia'.*data.classes=\[Lung_Cancer,Normal,pneumothorax\]"):
         resolve_classes(manifest_of("Lung cancer", "normal", "pneumothorax"), CT, None, None)

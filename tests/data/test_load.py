@@ -37,7 +37,15 @@ def test_folder_to_splits(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> N
     assert not manifest.synthetic
     assert manifest.counts() == {"train": {"normal": 8, "covid": 8}, "val": {"normal": 2, "covid": 2}}
     assert "20 images, split by patient: train 16 (normal 8, covid 8); val 4" in caplog.text
-    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert warning == "Validation has 1 patient of covid, 1 patient of normal: the best epoch is chosen on very little."
+
+
+def test_enough_validation_is_not_warned_about(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    config = CovidXrayConfig(root=str(class_folders(tmp_path, n=50)), patient_regex=r"([^/]+/p\d+)_", val_fraction=0.2)
+    manifest = load_manifest(config, tmp_path / "cache")
+    assert manifest.counts()["val"] == {"normal": 10, "covid": 10}
+    assert "very little" not in caplog.text
 
 
 def test_split_by_image_is_warned_about(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -51,7 +51,7 @@ def test_groups_of_few_units_have_counts_only():
     assert set(rows[0].metrics) == {"accuracy", "f1_macro", "auroc"}
     assert rows[0].note is None
     assert rows[1].metrics == {}
-    assert rows[1].note == "fewer than 20 units: counts only"
+    assert rows[1].note == "fewer than 20 patients: counts only"
     assert sum(rows[1].class_images.values()) == 50
 
 
@@ -61,12 +61,18 @@ def test_absent_classes_are_named():
     rows = subgroup_tables(images, {"source": source}, np.arange(60), floor=1).tables["source"]
     assert rows[0].absent == ("c0", "c1")
     assert rows[1].absent == ("c2",)
-    assert rows[0].note == "no images of c0, c1: 0 in macro-F1 where predicted, else left out of it"
+    assert rows[0].note == "no images of c0, c1, so macro-F1 is not defined"
     own = images.labels == 2
     assert set(images.predicted[own]) == {0, 1, 2}
-    expected = reference.f1_score(images.labels[own], images.predicted[own], average="macro", zero_division=0)
-    assert rows[0].metrics["f1_macro"] == pytest.approx(expected, abs=1e-6)
+    expected = reference.accuracy_score(images.labels[own], images.predicted[own])
+    assert rows[0].metrics["accuracy"] == pytest.approx(expected, abs=1e-6)
+    assert np.isnan(rows[0].metrics["f1_macro"])
     assert np.isnan(rows[0].metrics["auroc"])
+
+
+def test_notes_name_what_is_counted():
+    rows = subgroup_tables(draw(30, 2), {"view": ["PA", "AP"] * 15}, np.arange(30), kind="group").tables["view"]
+    assert [row.note for row in rows] == ["fewer than 20 groups: counts only"] * 2
 
 
 def test_columns_that_make_no_groups_are_left_out_with_the_reason():

@@ -8,7 +8,7 @@ import pytest
 from handmade_runs import write_run
 from PIL import Image
 
-from medimg.reporting.ranking_figure import _MEAN, _RUN, ranking_figure
+from medimg.reporting.ranking_figure import _MEAN, _RUN, _label, ranking_figure
 from medimg.runs.leaderboard import leaderboard
 from medimg.runs.records import find_runs
 
@@ -33,6 +33,13 @@ def test_the_best_is_on_top_and_more_is_to_the_right(tmp_path: Path) -> None:
     (_, first), (_, second), (_, third) = spots(picture(tmp_path), _RUN)
     assert first > second > third
     assert (first - second) / (second - third) == pytest.approx(0.3 / 0.4, abs=0.02)
+
+
+def test_a_mean_of_runs_is_not_named_after_one_of_them(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        write_run(tmp_path / f"job_{seed}", f"seed={seed}", value=0.5)
+    (entry,) = leaderboard(find_runs([tmp_path])).sections[0].entries
+    assert _label(entry, []) == "2 runs"
 
 
 def test_less_is_on_top_where_less_is_better(tmp_path: Path) -> None:

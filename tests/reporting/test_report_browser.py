@@ -33,6 +33,8 @@ window.onload = () => {{
       wider: [...page.body.querySelectorAll("*")].filter(inside)
         .filter(one => one.getBoundingClientRect().right > frame.clientWidth + 0.5)
         .map(one => one.outerHTML.slice(0, 99)),
+      cut: [...page.querySelectorAll(".wide")].filter(one => one.scrollWidth > one.clientWidth)
+        .map(one => one.innerText.slice(0, 99)),
       broken: [...page.querySelectorAll("a[href^='#']")].filter(one => !page.getElementById(one.hash.slice(1))).length,
     }};
   }});
@@ -98,6 +100,16 @@ def test_a_report_in_a_browser(browser: str, tmp_path: Path) -> None:
     errors = (folder.path / "report.html").read_text().count("data:image/jpeg")
     assert errors > 0
     check_pages(looked_at(browser, folder.path / "report.html", tmp_path), pictures=2 + 5 * 2 + errors)
+
+
+@pytest.mark.parametrize(
+    "classes", [("normal", "covid"), ("ILD", "Lung_Cancer", "Normal", "pneumonia", "pneumothorax")]
+)
+def test_no_table_is_cut_at_the_width_of_a_desk(browser: str, tmp_path: Path, classes: tuple[str, ...]) -> None:
+    folder = write_evaluated_run(tmp_path / "run", classes)
+    write_report(folder.path)
+    desk, _ = looked_at(browser, folder.path / "report.html", tmp_path)
+    assert desk["cut"] == []
 
 
 def test_the_page_of_a_study_in_a_browser(browser: str, tmp_path: Path) -> None:

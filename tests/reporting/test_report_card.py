@@ -44,7 +44,9 @@ def test_scores_are_those_of_results_json(folder: RunFolder) -> None:
     text, results = card_of(folder), folder.results()
     for split in ("test", "val"):
         low, high = results["ci95"][split]["f1_macro"]
-        assert f"| macro-F1 | {results[split]['f1_macro']:.3f} | {low:.3f} to {high:.3f} |" in text
+        assert f"| macro-F1 | {results[split]['f1_macro']:.3f} | {low:.3f} to {high:.3f} [1]" in text
+        flag = results["evaluation"][split]["flags"]["f1_macro"]
+        assert f"\n\n[1] {flag}\n" in text
     assert "<span" not in text
     assert "&#" not in text
 

@@ -3,6 +3,7 @@
 import csv
 from pathlib import Path
 
+import yaml
 from evaluated_runs import write_evaluated_run
 from handmade_runs import write_run
 from test_report import PROSE, SOME, Page, check_numbers, uncited_digits
@@ -44,6 +45,25 @@ def test_the_one_look_at_test_is_offered_until_it_is_taken(tmp_path: Path) -> No
     write_evaluated_run(tmp_path / "again" / "only")
     page_of(tmp_path / "again", [RunFolder(tmp_path / "again" / "only")])
     assert "medimg evaluate" not in (tmp_path / "again" / "report.html").read_text()
+
+
+def test_what_all_runs_have_alike_and_their_command_are_told(tmp_path: Path) -> None:
+    run = write_evaluated_run(tmp_path / "study" / "only", evaluated=("val",))
+    page = page_of(tmp_path / "study", [run])
+    cited = {source: text for source, _, text in page.cited}
+    config = yaml.safe_load(run.config_file.read_text())
+    assert cited["only/config.yaml:/model/name"] == config["model"]["name"]
+    assert float(cited["only/config.yaml:/optimizer/lr"]) == config["optimizer"]["lr"]
+    assert "<pre><code>medimg train data=covid</code></pre>" in (tmp_path / "study" / "report.html").read_text()
+
+
+def test_a_missing_interval_has_its_reason(tmp_path: Path) -> None:
+    counts = {"train": SOME, "val": {"normal": 20, "covid": 2}}  # one patient with covid
+    run = write_evaluated_run(tmp_path / "study" / "only", counts=counts)
+    page = page_of(tmp_path / "study", [run])
+    flag = run.results()["evaluation"]["val"]["flags"]["f1_macro"]
+    assert flag.startswith("no interval: ")
+    assert ("only/results.json:/evaluation/val/flags/f1_macro", None, flag) in page.cited
 
 
 def test_what_failed_is_named_with_its_reason_and_links_stay_inside(tmp_path: Path) -> None:

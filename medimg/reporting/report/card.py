@@ -67,9 +67,10 @@ def _plain(cell: Any) -> str:
 
 
 def _table(found: Table) -> str:
-    return markdown_table(
-        [_plain(cell) for cell in found.header], [[_plain(cell) for cell in row] for row in found.rows]
-    )
+    """The table, and its remarks below."""
+    rows = [[_plain(cell) for cell in row] for row in found.rows]
+    notes = [escaped(_plain(note)) for note in found.notes]
+    return "\n\n".join([markdown_table([_plain(cell) for cell in found.header], rows), *notes])
 
 
 def _open(item: str, question: str) -> str:

@@ -1,6 +1,6 @@
 """Tables of what a run is: its data, its model, its training, its versions."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
@@ -9,7 +9,7 @@ from markupsafe import Markup
 from medimg.checks.findings import KINDS, SEVERITIES
 from medimg.data.manifest import GROUP_COLUMN, SPLITS
 from medimg.reporting.report.cited import Cited
-from medimg.reporting.report.marks import Number, Table, count, listed, score, setting, size, text, time
+from medimg.reporting.report.marks import Number, Table, count, listed, metric, score, setting, size, text, time
 from medimg.reporting.report.source import Source
 
 _SHOWN = 5  # findings of a kind
@@ -58,7 +58,7 @@ def training_facts(source: Source) -> Table:
         ("augmentation", config.at("augment"), _switched_on),
         ("epochs at most", config.at("trainer", "max_epochs"), setting),
         ("chosen epoch, counted from 0", source.results.at("best_epoch"), setting),
-        ("chosen by", info.at("monitor", "metric"), text),
+        ("chosen by", info.at("monitor", "metric"), metric),
         ("seed", info.at("seed"), setting),
         ("device", info.at("device"), text),
         ("precision", info.at("precision"), text),
@@ -86,10 +86,14 @@ def images_table(source: Source) -> Table:
         cells = []
         for label in classes:
             images = count(source.info.at("counts", split, label))
-            of = Markup(" of {}").format(count(_distinct(source, unit, split, label))) if unit else Markup("")
-            cells.append(Number(images + of))
+            cells.append(Number(images + (_of_units(_distinct(source, unit, split, label), unit) if unit else "")))
         rows.append([split, *cells])
     return Table(["split", *classes], rows)
+
+
+def _of_units(number: Cited, column: str) -> Markup:
+    kind = {"patient_id": "patient"}.get(column, "group")
+    return Markup(" images of {} {}").format(count(number), kind if number.value == 1 else f"{kind}s")
 
 
 def unit_column(source: Source) -> str | None:
@@ -119,12 +123,20 @@ def findings(source: Source) -> list[Finding]:
         Finding(
             severity,
             KINDS.get(kind, kind),
-            [one.at("message") for one in by_kind[severity, kind][:_SHOWN]],
-            len(by_kind[severity, kind][_SHOWN:]),
+            (shown := _messages(by_kind[severity, kind])),
+            len(by_kind[severity, kind]) - len(shown),
             list({one.value["cure"]: one.at("cure") for one in by_kind[severity, kind] if one.value["cure"]}.values()),
         )
         for severity, kind in order
     ]
+
+
+def _messages(found: Sequence[Cited]) -> list[Cited]:
+    """The first few that differ."""
+    differing: dict[str, Cited] = {}
+    for one in found:
+        differing.setdefault(one.value["message"], one.at("message"))
+    return list(differing.values())[:_SHOWN]
 
 
 def versions_table(source: Source) -> Table:

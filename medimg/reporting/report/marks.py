@@ -1,12 +1,14 @@
 """Values as HTML that says where each was read: `<span data-source="..." data-value="...">0.812</span>`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Self
 
 from markupsafe import Markup
 
 from medimg.reporting.report.cited import Cited
+from medimg.reporting.scores import footnotes, metric_in_words
 from medimg.reporting.tables import amount, duration
 
 MISSING = Markup('<span class="small">not defined</span>')
@@ -18,16 +20,39 @@ class Number(Markup):
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells under a header; the first cell of a row is its name."""
+    """Rows of cells under a header, and notes below; the first cell of a row is its name."""
 
     header: Sequence[str | Markup]
     rows: Sequence[Sequence[str | Markup]]
+    notes: Sequence[Markup] = ()
 
     @classmethod
-    def filled(cls, header: Sequence[str | Markup], rows: Sequence[Sequence[str | Markup]]) -> Self:
+    def filled(
+        cls, header: Sequence[str | Markup], rows: Sequence[Sequence[str | Markup]], notes: Sequence[Markup] = ()
+    ) -> Self:
         """Without the columns that are empty in every row."""
         kept = [place for place in range(len(header)) if not place or any(row[place] for row in rows)]
-        return cls([header[place] for place in kept], [[row[place] for place in kept] for row in rows])
+        return cls([header[place] for place in kept], [[row[place] for place in kept] for row in rows], notes)
+
+
+class Remarks:
+    """Remarks on some cells of a table, by name, told once each below it: `[1]` in the cell and before the remark."""
+
+    def __init__(self, remarks: Mapping[str, Cited]) -> None:
+        self._texts = {name: str(found.value) for name, found in remarks.items() if found}
+        self._marks = footnotes(self._texts, list(self._texts))
+        self._cited = {str(found.value): found for found in reversed([*remarks.values()])}
+
+    def mark(self, name: str) -> Markup:
+        """What goes into the cell."""
+        found = self._marks.get(self._texts.get(name, ""))
+        return Markup(" <sup>{}</sup>").format(found) if found else Markup("")
+
+    def notes(self) -> list[Markup]:
+        """What goes below the table."""
+        return [
+            Markup("<sup>{}</sup> {}").format(mark, text(self._cited[remark])) for remark, mark in self._marks.items()
+        ]
 
 
 def score(value: Cited, digits: int = 3) -> Markup:
@@ -55,6 +80,25 @@ def text(value: Cited) -> Markup:
     return Markup('<span data-source="{}">{}</span>').format(value.source, str(value.value))
 
 
+def worded(value: Cited, words: str) -> Markup:
+    """A text in other words than its file has."""
+    return Markup('<span data-source="{}" data-raw="{}">{}</span>').format(value.source, str(value.value), words)
+
+
+def metric(value: Cited) -> Markup:
+    """`val/f1_macro` as `macro-F1 on validation`."""
+    return worded(value, metric_in_words(str(value.value)))
+
+
+def moment(value: Cited) -> Markup:
+    """A time as `2026-11-21 16:21 UTC`; as it stands where it is none."""
+    try:
+        found = datetime.fromisoformat(str(value.value))
+    except ValueError:
+        return text(value)
+    return worded(value, found.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC"))
+
+
 def setting(value: Cited) -> Markup:
     """A value of a configuration: a number or word as it stands, lists joined, yes and no for switches."""
     found = value.value
@@ -77,7 +121,9 @@ def interval(value: Cited, digits: int = 3) -> Markup:
 def with_interval(value: Cited, found: Cited) -> Markup:
     """`0.812 (0.760 to 0.850)`."""
     shown = score(value)
-    return Number(Markup("{} ({})").format(shown, interval(found))) if value.known and found.known else shown
+    if not (value.known and found.known):
+        return shown
+    return Number(Markup('{} <span class="interval">({})</span>').format(shown, interval(found)))
 
 
 def listed(values: Cited) -> Markup:

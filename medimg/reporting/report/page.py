@@ -12,6 +12,7 @@ from medimg.reporting.report import facts, marks, scores
 from medimg.reporting.report.cited import Cited
 from medimg.reporting.report.pictures import Picture
 from medimg.reporting.report.source import Source
+from medimg.reporting.scores import SPLIT_WORDS, WHOLE
 
 _WIDEST = 600  # pixels of a picture of an error, image and map side by side
 
@@ -54,6 +55,9 @@ def render(source: Source, pictures: Mapping[str, Picture]) -> str:
         drawn=lambda *names: [_shown(pictures[name]) for name in names if name in pictures],
         training=[_shown(picture) for name, picture in pictures.items() if name.startswith("training_")],
         main=main,
+        kind="Ensemble" if source.info.at("members") else "Run",
+        words=SPLIT_WORDS,
+        headline={name: WHOLE[name] for name in ("f1_macro", "accuracy", "auroc")},
         mistakes=_mistakes(source, main) if main in source.predictions else [],
         classes=list(source.info.value.get("classes") or ()),
         looks=None if source.looks is None else Cited(source.looks, "runs:looks"),

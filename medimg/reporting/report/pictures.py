@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medimg.reporting.report.cited import Cited
-from medimg.reporting.report.scores import spoken
 from medimg.reporting.report.source import Source
+from medimg.reporting.scores import metric_in_words, spoken
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -63,8 +63,8 @@ def _training(source: Source) -> _Drawn:
         lines = {split: [_number(row.get(f"{split}/{wanted}")) for row in rows] for split in ("train", "val")}
         known = {split: values for split, values in lines.items() if not all(map(math.isnan, values))}
         if known:
-            said = f"{wanted} of {' and '.join(known)} by epoch; epoch {best} was chosen"
-            yield name, said, training_figure(epochs, known, wanted, int(best))
+            said = f"{metric_in_words(wanted)} of {' and '.join(known)} by epoch; epoch {best} was chosen"
+            yield name, said, training_figure(epochs, known, metric_in_words(wanted), int(best))
 
 
 def _of_split(source: Source, split: str) -> _Drawn:

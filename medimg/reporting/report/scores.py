@@ -3,12 +3,14 @@
 from markupsafe import Markup
 
 from medimg.reporting.report.cited import Cited
-from medimg.reporting.report.marks import Number, Table, count, interval, listed, score, setting, text, with_interval
+from medimg.reporting.report.marks import Number, Remarks, Table, count, interval, score, setting, text, with_interval
 from medimg.reporting.report.source import Source
-from medimg.reporting.scores import OF_A_CLASS, WHOLE
+from medimg.reporting.scores import OF_A_CLASS, WHOLE, spoken
 
 _OF_A_CLASS = OF_A_CLASS | {"auroc": "AUROC", "average_precision": "average precision"}
 _RATES = {"sensitivity": "sensitivity", "specificity": "specificity", "ppv": "PPV", "npv": "NPV"}
+_CELLS = {"tp": "true positives", "fp": "false positives", "tn": "true negatives", "fn": "false negatives"}
+_FEW_CLASSES = 5  # side by side, they fit a screen with their intervals
 
 
 def whole_scores(source: Source, split: str, prefix: str = "") -> Table:
@@ -16,36 +18,45 @@ def whole_scores(source: Source, split: str, prefix: str = "") -> Table:
     scores, intervals = source.results.at(split), source.results.at("ci95", split)
     about = source.about(split)
     by_image = about.at("ci95_by_image") if not prefix else Cited(None, "")
-    header = ["", "score", "95 % interval", *(["interval if images were independent"] if by_image else []), "remark"]
+    shown = {f"{prefix}{name}": title for name, title in WHOLE.items() if f"{prefix}{name}" in scores.value}
+    remarks = Remarks({key: about.at("flags", key) for key in shown})
+    header = ["", "score", "95 % interval", *(["interval if images were independent"] if by_image else [])]
     rows = []
-    for name, title in WHOLE.items():
-        key = f"{prefix}{name}"
-        if key in scores.value:
-            extra = [interval(by_image.at(key))] if by_image else []
-            flag = about.at("flags", key)
-            shown = [score(scores.at(key)), interval(intervals.at(key)), *extra]
-            rows.append([title, *shown, text(flag) if flag else ""])
-    return Table.filled(header, rows)
+    for key, title in shown.items():
+        extra = [interval(by_image.at(key))] if by_image else []
+        rows.append([title, score(scores.at(key)), Number(interval(intervals.at(key)) + remarks.mark(key)), *extra])
+    return Table.filled(header, rows, remarks.notes())
 
 
 def class_scores(source: Source, split: str) -> Table:
-    """A row for each class, with counts."""
+    """Counts and scores of each class: a column a class where they are few, else a row."""
     scores, intervals = source.results.at(split), source.results.at("ci95", split)
     about = source.about(split)
+    labels = [str(label) for label, _ in about.at("by_class").parts()]
     names = {
-        name: title
-        for name, title in _OF_A_CLASS.items()
-        if any(f"{name}/{label}" in scores.value for label, _ in about.at("by_class").parts())
+        name: title for name, title in _OF_A_CLASS.items() if any(f"{name}/{label}" in scores.value for label in labels)
     }
-    unit = about.at("unit").value
-    header = ["class", "images", *([f"{unit}s"] if unit != "image" else []), *names.values()]
-    rows = []
-    for label, counts in about.at("by_class").parts():
-        units = [count(counts.at("units"))] if unit != "image" else []
-        keys = [f"{name}/{label}" for name in names]
-        cells = [with_interval(scores.at(key), intervals.at(key)) for key in keys]
-        rows.append([str(label), count(counts.at("images")), *units, *cells])
-    return Table(header, rows)
+    remarks = Remarks(
+        {key: about.at("flags", key) for name in names for key in (f"{name}/{label}" for label in labels)}
+    )
+    unit = str(about.at("unit").value)
+    rows: list[list[str | Markup]] = [
+        [title, *(count(about.at("by_class", label, kind)) for label in labels)]
+        for kind, title in {"images": "images", "units": f"{unit}s"}.items()
+        if (kind, unit) != ("units", "image")
+    ]
+    for name, title in names.items():
+        keys = [f"{name}/{label}" for label in labels]
+        cells = [with_interval(scores.at(key), intervals.at(key)) + remarks.mark(key) for key in keys]
+        rows.append([title, *map(Number, cells)])
+    found = Table(["", *labels], rows, remarks.notes())
+    return found if len(labels) <= _FEW_CLASSES else turned(found, "class")
+
+
+def turned(table: Table, corner: str) -> Table:
+    """With its rows as columns."""
+    first, *columns = zip(table.header, *table.rows, strict=True)
+    return Table([corner, *first[1:]], columns, table.notes)
 
 
 def confusion_table(confusion: Cited, classes: list[str]) -> Table:
@@ -56,28 +67,23 @@ def confusion_table(confusion: Cited, classes: list[str]) -> Table:
 
 
 def points_table(source: Source, split: str) -> Table:
-    """What each operating point does; the one that answers yes or no is marked."""
+    """What each operating point does, a column each; the one that answers yes or no is marked."""
     chosen = source.results.at("operating_points")
     applied = source.about(split).at("operating_points")
-    header = ["", "threshold", *_RATES.values(), "TP", "FP", "TN", "FN", "rule"]
-    rows: list[list[str | Markup]] = []
+    titles = ["", "threshold", *_RATES.values(), *_CELLS.values(), "rule"]
+    columns: list[list[str | Markup]] = []
     for name, point in chosen.at("points").parts():
         here, rule = applied.at(name), text(point.at("rule"))
         title = spoken(str(name)) + (" (in use)" if name == chosen.at("chosen").value else "")
         if not here:
             reason = point.at("reason")
             rule += Markup("; not met: {}").format(text(reason)) if reason else Markup("")
-            rows.append([title, *[Number("")] * (len(header) - 2), rule])
+            columns.append([title, *[Number("-")] * (len(titles) - 2), rule])
             continue
         rates = [with_interval(here.at(rate), here.at("ci95", rate)) for rate in _RATES]
-        counts = [count(here.at(cell)) for cell in ("tp", "fp", "tn", "fn")]
-        rows.append([title, score(here.at("threshold")), *rates, *counts, rule])
-    return Table(header, rows)
-
-
-def spoken(name: str) -> str:
-    """The name of an operating point in words: `sensitivity at specificity`."""
-    return name.replace("_", " ")
+        counts = [count(here.at(cell)) for cell in _CELLS]
+        columns.append([title, score(here.at("threshold")), *rates, *counts, rule])
+    return turned(Table(titles, columns), "")
 
 
 def calibration_table(source: Source, split: str) -> Table:
@@ -94,20 +100,16 @@ def calibration_table(source: Source, split: str) -> Table:
 
 def subgroup_table(rows: Cited, unit: str) -> Table:
     """The groups of one column of the manifest."""
-    names = list(dict.fromkeys(name for _, row in rows.parts() for name, _ in row.at("metrics").parts()))
-    titles = [WHOLE.get(str(name), str(name)) for name in names]
+    names = list(dict.fromkeys(str(name) for _, row in rows.parts() for name, _ in row.at("metrics").parts()))
+    remarks = Remarks({str(place): row.at("note") for place, row in rows.parts()})
     found = []
-    for _, row in rows.parts():
+    for place, row in rows.parts():
         units = [count(row.at("units"))] if unit != "image" else []
-        cells = [score(row.at("metrics", name)) if row.at("metrics") else Number("") for name in names]
-        found.append([text(row.at("group")), count(row.at("images")), *units, *cells, _remark(row)])
-    return Table.filled(["group", "images", *([f"{unit}s"] if unit != "image" else []), *titles, "remark"], found)
-
-
-def _remark(row: Cited) -> Markup:
-    said = [text(row.at("note"))] if row.at("note") else []
-    said += [Markup("no images of {}").format(listed(row.at("absent")))] if row.at("absent") else []
-    return Markup("; ").join(said)
+        cells = [score(row.at("metrics", name)) if row.at("metrics") else Number("-") for name in names]
+        group = text(row.at("group")) + remarks.mark(str(place))
+        found.append([group, count(row.at("images")), *units, *cells])
+    header = ["group", "images", *([f"{unit}s"] if unit != "image" else []), *(WHOLE.get(name, name) for name in names)]
+    return Table.filled(header, found, remarks.notes())
 
 
 def _kind(metric: str) -> str:
@@ -124,7 +126,7 @@ def method_table(source: Source, split: str) -> Table:
     for name, method in of_metric.parts():
         by_method.setdefault(str(method.value), []).append(str(name))
     rows = [
-        [", ".join(dict.fromkeys(_kind(name) for name in names)), setting(of_metric.at(names[0]))]
+        [setting(of_metric.at(names[0])), ", ".join(dict.fromkeys(_kind(name) for name in names))]
         for names in by_method.values()
     ]
-    return Table(["metrics", "95 % interval by"], rows)
+    return Table(["method", "metrics"], rows)

@@ -2,7 +2,7 @@
 
 import csv
 import urllib.parse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -15,13 +15,23 @@ from medimg.reporting.html import data_url, environment
 from medimg.reporting.leaderboard import cautions, relative, shared_columns
 from medimg.reporting.report import marks
 from medimg.reporting.report.cited import Cited
-from medimg.reporting.report.marks import Number, Table, count, score, text, time, with_interval
+from medimg.reporting.report.marks import Number, Remarks, Table, count, score, text, time, with_interval
 from medimg.reporting.scores import WHOLE
 from medimg.reporting.tables import readable
 from medimg.runs.leaderboard import Board, Entry, Section
 from medimg.runs.records import Run
 
 _TABLE = "leaderboard.csv"
+_MOST_COMMANDS = 3
+_COMMON = {
+    "data.root": "where the images are",
+    "data.image_size": "image size",
+    "model.name": "model",
+    "model.weights": "starting weights",
+    "model.freeze": "frozen trunk",
+    "optimizer.lr": "learning rate",
+    "trainer.max_epochs": "epochs at most",
+}
 
 
 @dataclass(frozen=True)
@@ -49,6 +59,7 @@ class _Section:
     about: Section
     ranking: Table
     shared: Table
+    commands: list[str]
     cautions: list[str]
     chosen: _Chosen
 
@@ -83,9 +94,35 @@ def render_study(board: Board, target: Path, title: str) -> str:
 def _section(board: Board, section: Section, rows: Iterator[Cited], target: Path) -> _Section:
     mine = list(islice(rows, len(section.entries)))
     shared = [[column.title, _cell(mine[0].at(column.key))] for column in shared_columns(board, section)]
+    shared += _common(section, target, {column.key for column in board.columns})
     return _Section(
-        section, _ranking(board, section, mine), Table(["", ""], shared), cautions(section), _chosen(section, target)
+        section,
+        _ranking(board, section, mine),
+        Table(["", ""], shared),
+        _commands(section),
+        cautions(section),
+        _chosen(section, target),
     )
+
+
+def _common(section: Section, target: Path, told: set[str]) -> list[list[str | Markup]]:
+    """What a reader looks for first and all runs have alike, as far as no column of the board has it."""
+    place = relative(target, section.first.folder.path)
+    config = Cited.whole(section.first.folder.read_config(), f"{place}/config.yaml")
+    rows: list[list[str | Markup]] = []
+    for key, title in _COMMON.items():
+        values = {str(run.config.get(key)) for run in section.runs}
+        found = config.at(*key.split("."))
+        if len(values) == 1 and found.known and not {key, key.partition(".")[0]} & told:
+            rows.append([title, marks.setting(found)])
+    return rows
+
+
+def _commands(section: Section) -> list[str]:
+    """The command lines that started these runs, where they are known: that of a sweep starts all of its jobs."""
+    found = [str(run.folder.info().get("command") or "") for run in section.runs]
+    found = [command.replace("__main__.py ", "medimg ", 1) for command in found]
+    return [command for command in dict.fromkeys(found) if command.startswith("medimg ")][:_MOST_COMMANDS]
 
 
 def _rows(target: Path) -> list[Cited]:
@@ -125,11 +162,17 @@ def _chosen(section: Section, target: Path) -> _Chosen:
         monitored: WHOLE.get(monitored, monitored),
         **{name: WHOLE[name] for name in ("f1_macro", "accuracy", "auroc")},
     }
+    places = {relative(target, run.folder.path): run for run in entry.runs}
+    results = {place: Cited.whole(run.folder.results(), f"{place}/results.json") for place, run in places.items()}
+    remarks = _missing(results, list(names))
     rows = []
-    for run in entry.runs:
-        place = relative(target, run.folder.path)
-        rows.append([*_seeds(run, place), *_scores(run, place, list(names)), _link(run, target)])
-    table = Table.filled(["seed", "fold", *names.values(), "run"], rows)
+    for place, run in places.items():
+        val, intervals = results[place].at("val"), results[place].at("ci95", "val")
+        scores = [
+            Number(with_interval(val.at(name), intervals.at(name)) + remarks.mark(f"{place}:{name}")) for name in names
+        ]
+        rows.append([*_seeds(run, place), *scores, _link(run, target)])
+    table = Table.filled(["seed", "fold", *names.values(), "run"], rows, remarks.notes())
     commands = [f"medimg evaluate run={quote(run.folder.shown)} split=test" for run in _one_a_fold(entry)]
     return _Chosen(table, commands, looked=any(run.test for run in entry.runs))
 
@@ -140,9 +183,16 @@ def _seeds(run: Run, place: str) -> list[Markup]:
     return [marks.setting(one) if one.known else Markup("") for one in found]
 
 
-def _scores(run: Run, place: str, names: Sequence[str]) -> list[Markup]:
-    results = Cited.whole(run.folder.results(), f"{place}/results.json")
-    return [with_interval(results.at("val", name), results.at("ci95", "val", name)) for name in names]
+def _missing(results: Mapping[str, Cited], names: Sequence[str]) -> Remarks:
+    """Why an interval is not there, for each run and score without one."""
+    return Remarks(
+        {
+            f"{place}:{name}": found.at("evaluation", "val", "flags", name)
+            for place, found in results.items()
+            for name in names
+            if not found.at("ci95", "val", name).known
+        }
+    )
 
 
 def _one_a_fold(entry: Entry) -> list[Run]:
