@@ -11,6 +11,7 @@ import yaml
 from medimg.errors import RequestError
 from medimg.files import write_json, write_text
 
+ENSEMBLE = "ensemble.json"  # in the folder of an ensemble, as run.json is in that of a run
 _SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster, where PyYAML has it
 _WRITTEN = (
     *("config.yaml", "results.json", "metrics.csv", "manifest.csv", "checkpoints", "predictions", "tensorboard"),
