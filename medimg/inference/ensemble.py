@@ -13,9 +13,9 @@ from medimg.evaluation.predictions import Predictions
 from medimg.evaluation.sample import Sample
 from medimg.inference.averaging import mean_of, pooled
 from medimg.inference.ensemble_folder import describe, scored_before
-from medimg.inference.evaluate import checkpoints_of, refuse_seen
+from medimg.inference.evaluate import checkpoints_of
 from medimg.inference.held_out import HeldOut, Members, held_out, kind_of, manifest_of, share_validation
-from medimg.inference.images import Images, images_of, refuse_missing_split, run_config
+from medimg.inference.images import Images, images_of, refuse_missing_split, refuse_seen, run_config
 from medimg.inference.loading import load_classifier
 from medimg.inference.members import MemberRun
 from medimg.inference.tables import known_table, predicted_table
@@ -105,7 +105,7 @@ def _score(
     named = next(images for images in others if images.name)
     place = RunFolder(folder.path / "evaluations" / str(named.name))
     with locked(folder.path):
-        writer = ResultsWriter(place, named.manifest, _settings(members, values), None, fitted)
+        writer = ResultsWriter(place, named.manifest, _settings(members, values), None, fitted, other_images=True)
         writer.add(split, mean)
     return Scored(members, folder, place, split, writer.results, writer.samples[split], tables)
 

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from medimg.config.check import Allowed
-from medimg.data.manifest import Manifest, Split, read_manifest_csv
-from medimg.data.seen import seen_in, told
+from medimg.data.manifest import Manifest, Split
 from medimg.errors import RequestError
 from medimg.evaluation.fitting import Fitted, fit
 from medimg.evaluation.predictions import Predictions
 from medimg.evaluation.sample import Sample
-from medimg.inference.images import Images, images_of, own_images, refuse_missing_split, run_config
+from medimg.inference.images import Images, asked_images, own_images, run_config
 from medimg.inference.loading import load_classifier
 from medimg.inference.tables import known_table, predicted_table
 from medimg.models.classifier import ImageClassifier
@@ -75,23 +74,9 @@ def evaluate_run(
     Raises:
         RequestError: there is no such checkpoint or split, or the images do not go with the run.
     """
-    images = images_of(folder, values or {}, allow)
-    refuse_missing_split(images.manifest, split, images.config.data.root or folder.shown)
-    if images.name is not None:
-        refuse_seen(images, split, folder)
+    images = asked_images(folder, split, values or {}, allow)
     evaluator = Evaluator(folder, images, allow, tta)
     return [evaluator.evaluate(one, split) for one in checkpoints_of(folder, checkpoint)]
-
-
-def refuse_seen(images: Images, split: Split, folder: RunFolder) -> None:
-    """Raises RequestError where a run was trained on some of these images: a score on them is none."""
-    records = images.manifest.of(split)
-    seen = seen_in(read_manifest_csv(folder.manifest_file), images.manifest, records)
-    if seen:
-        raise RequestError(
-            f"{folder.shown} was trained on {told(seen, len(records))}: a score on these is none\n"
-            "  leave them out, or without data.root= look at the splits of the run itself"
-        )
 
 
 def checkpoints_of(folder: RunFolder, which: str) -> list[Checkpoint]:
@@ -159,7 +144,10 @@ class Evaluator:
 
     def _writer(self, place: RunFolder, checkpoint: Checkpoint, fitted: Fitted | None) -> ResultsWriter:
         config = self.images.config
-        return ResultsWriter(place, self.images.manifest, config.evaluation, checkpoint.epoch, fitted)
+        others = self.images.name is not None
+        return ResultsWriter(
+            place, self.images.manifest, config.evaluation, checkpoint.epoch, fitted, other_images=others
+        )
 
     def _tables(
         self, place: RunFolder, classifier: ImageClassifier, images: Images, checkpoint: Checkpoint, split: Split | None

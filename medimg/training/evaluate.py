@@ -77,6 +77,7 @@ class ResultsWriter:
         settings: of the evaluation.
         epoch: of the checkpoint; None: there is no single one.
         fitted: thresholds and temperature, where they do not come from this folder's own validation.
+        other_images: they were not split from what the model was trained on; `split_unit` is then null.
     """
 
     def __init__(
@@ -86,9 +87,12 @@ class ResultsWriter:
         settings: EvaluationConfig,
         epoch: int | None,
         fitted: Fitted | None = None,
+        *,
+        other_images: bool = False,
     ) -> None:
         self.folder, self.manifest, self.settings = folder, manifest, settings
-        self.facts = {"best_epoch": epoch, "split_unit": manifest.split_unit, "synthetic": manifest.synthetic}
+        unit = None if other_images else manifest.split_unit
+        self.facts = {"best_epoch": epoch, "split_unit": unit, "synthetic": manifest.synthetic}
         self.fitted = fitted or fit(None, settings, manifest.positive_class)
         self._fits = fitted is None
         self.samples: dict[str, Sample] = {}

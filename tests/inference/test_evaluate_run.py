@@ -19,6 +19,7 @@ from medimg.evaluation.predictions import Predictions
 from medimg.inference.evaluate import evaluate_run
 from medimg.inference.loading import load_classifier
 from medimg.models.tta import TestTimeAugmentation as Views
+from medimg.reporting.scores import notes
 from medimg.runs import RunFolder
 
 Run = tuple[RunFolder, TrainConfig]
@@ -98,6 +99,7 @@ def test_other_images_are_all_test_images(run: RunFolder, other_images: Path) ->
     own = Predictions.read_csv(run.predictions("test"))
     assert sorted(Path(path).name for path in found.paths) == sorted(Path(path).name for path in own.paths)
     assert not one.folder.predictions("val").exists()
+    assert "Split by image" not in "".join(notes(one.results, "test"))
 
 
 def test_the_runs_own_images_are_recognised_where_they_were_moved(run: RunFolder, tmp_path: Path) -> None:
@@ -125,6 +127,36 @@ def test_images_that_the_run_was_trained_on_are_refused(run: RunFolder, other_im
     shutil.copy(manifest.file(manifest.of("train")[0]), other_images / "normal" / "renamed.png")
     with pytest.raises(RequestError, match=r"1 of these \d+ images \('normal/renamed.png'\)"):
         evaluate_run(run, values={"data.root": str(other_images)})
+
+
+def test_images_that_the_run_was_chosen_by_are_refused(run: RunFolder, other_images: Path) -> None:
+    manifest = read_manifest_csv(run.manifest_file)
+    shutil.copy(manifest.file(manifest.of("val")[0]), other_images / "normal" / "renamed.png")
+    said = (
+        r"1 of these \d+ images \('normal/renamed.png'\) are validation images of .*epoch, thresholds and temperature"
+    )
+    with pytest.raises(RequestError, match=said):
+        evaluate_run(run, values={"data.root": str(other_images)})
+
+
+def test_the_runs_own_test_images_elsewhere_are_named(
+    run: RunFolder, other_images: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    manifest = read_manifest_csv(run.manifest_file)
+    shutil.copy(manifest.file(manifest.of("test")[0]), other_images / "normal" / "copied.png")
+    with caplog.at_level("INFO", "medimg.inference.images"):
+        evaluate_run(run, values={"data.root": str(other_images)})
+    assert "('normal/copied.png') are test images of" in caplog.text
+
+
+def test_other_images_at_the_same_place_do_not_replace_results(run: RunFolder, other_images: Path) -> None:
+    values = {"data.root": str(other_images)}
+    before, again = (evaluate_run(run, values=values)[0] for _ in range(2))
+    assert again.folder == before.folder
+    written = before.folder.results_file.read_bytes()
+    next((other_images / "normal").iterdir()).unlink()
+    after = evaluate_run(run, values=values)[0]
+    assert after.folder != before.folder and before.folder.results_file.read_bytes() == written
 
 
 def test_a_foreign_class_is_refused(run: RunFolder, other_images: Path) -> None:
