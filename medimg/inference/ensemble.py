@@ -13,7 +13,7 @@ from medimg.evaluation.predictions import Predictions
 from medimg.evaluation.sample import Sample
 from medimg.inference.averaging import mean_of, pooled
 from medimg.inference.ensemble_folder import describe, scored_before
-from medimg.inference.evaluate import checkpoints_of
+from medimg.inference.evaluate import epoch_of
 from medimg.inference.held_out import HeldOut, Members, held_out, kind_of, manifest_of, share_validation
 from medimg.inference.images import Images, images_of, refuse_missing_split, refuse_seen, run_config
 from medimg.inference.loading import load_classifier
@@ -135,8 +135,8 @@ def _own_tables(part: HeldOut, values: Mapping[str, Any]) -> dict[Path, Predicti
 
 
 def _own_table(member: MemberRun, split: Split, values: Mapping[str, Any]) -> Predictions:
-    (checkpoint,) = checkpoints_of(member.folder, "best")
-    known = known_table(member.folder, checkpoint.epoch, member.manifest, split)
+    epoch = epoch_of(member.folder, member.folder.best)
+    known = known_table(member.folder, epoch, member.manifest, split)
     return _predicted(member, images_of(member.folder, values), split) if known is None else known
 
 

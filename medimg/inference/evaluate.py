@@ -1,8 +1,7 @@
 """Evaluates a trained run again: another checkpoint, split or data set, or the same in another process."""
 
-import hashlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,12 @@ from medimg.evaluation.predictions import Predictions
 from medimg.evaluation.sample import Sample
 from medimg.inference.images import Images, asked_images, own_images, run_config
 from medimg.inference.loading import load_classifier
+from medimg.inference.places import checkpoint_name, place_of
 from medimg.inference.tables import known_table, predicted_table
 from medimg.models.classifier import ImageClassifier
 from medimg.models.tta import TestTimeAugmentation
 from medimg.runs import RunFolder
+from medimg.runs.checkpoints import find_checkpoints
 from medimg.runs.lock import locked
 from medimg.training.checkpoint_files import read_checkpoint
 from medimg.training.evaluate import ResultsWriter, sample_of
@@ -65,7 +66,7 @@ def evaluate_run(
 
     Args:
         folder: of the run.
-        checkpoint: `best`, `last`, `all`, or a file.
+        checkpoint: `best`, `last`, `all`, a kept epoch such as `epoch_001`, or a file.
         split: of the images.
         values: values for keys of the run's configuration; `data.root` for other images.
         allow: targets of the user's own, by group.
@@ -74,34 +75,31 @@ def evaluate_run(
     Raises:
         RequestError: there is no such checkpoint or split, or the images do not go with the run.
     """
-    images = asked_images(folder, split, values or {}, allow)
+    files = find_checkpoints(folder, checkpoint)
+    return evaluate_on(asked_images(folder, split, values or {}, allow), folder, files, split, allow=allow, tta=tta)
+
+
+def evaluate_on(
+    images: Images,
+    folder: RunFolder,
+    files: Sequence[Path],
+    split: Split,
+    *,
+    allow: Allowed | None = None,
+    tta: TestTimeAugmentation | None = None,
+) -> list[Evaluated]:
+    """The same for what was asked for and found: see `asked_images` and `find_checkpoints`."""
     evaluator = Evaluator(folder, images, allow, tta)
-    return [evaluator.evaluate(one, split) for one in checkpoints_of(folder, checkpoint)]
+    return [evaluator.evaluate(_checkpoint(folder, file), split) for file in files]
 
 
-def checkpoints_of(folder: RunFolder, which: str) -> list[Checkpoint]:
-    """The checkpoints that `checkpoint=` names, in the order of their epochs.
-
-    Raises:
-        RequestError: there is none.
-    """
-    if which == "all":
-        files = sorted(folder.checkpoints.glob("epoch_*.ckpt"))
-        if not files:
-            raise RequestError(
-                f"{folder.shown} has kept no epoch but the best and the last\n"
-                "  callbacks.checkpoint.every_epoch=true keeps all, when it is trained"
-            )
-        return [_checkpoint(folder, file) for file in files]
-    named = {"best": folder.best, "last": folder.last}.get(which)
-    return [_checkpoint(folder, named or Path(which).expanduser())]
+def epoch_of(folder: RunFolder, file: Path) -> int:
+    """Of a checkpoint of the run; raises RequestError where it is none, or of other classes."""
+    return int(read_checkpoint(file, folder.info().get("classes"))["epoch"])
 
 
 def _checkpoint(folder: RunFolder, file: Path) -> Checkpoint:
-    content = read_checkpoint(file, folder.info().get("classes"))
-    own = file.absolute().parent == folder.checkpoints
-    mark = "" if own else f"-{hashlib.sha256(str(file.absolute()).encode()).hexdigest()[:8]}"
-    return Checkpoint(f"{file.stem}{mark}", file, int(content["epoch"]))
+    return Checkpoint(checkpoint_name(folder, file), file, epoch_of(folder, file))
 
 
 class Evaluator:
@@ -137,10 +135,7 @@ class Evaluator:
         return Evaluated(place, checkpoint, writer.results, writer.samples, self.images.manifest)
 
     def _place(self, checkpoint: Checkpoint, images: str | None) -> RunFolder:
-        """Where an evaluation goes: the run's own files, or a folder named by what is not the run's own."""
-        parts = [None if checkpoint.name == "best" else checkpoint.name, images, self.tta and self.tta.name]
-        what = "_".join(part for part in parts if part)
-        return RunFolder(self.folder.path / "evaluations" / what) if what else self.folder
+        return place_of(self.folder, checkpoint.name, images, None if self.tta is None else self.tta.name)
 
     def _writer(self, place: RunFolder, checkpoint: Checkpoint, fitted: Fitted | None) -> ResultsWriter:
         config = self.images.config

@@ -80,6 +80,17 @@ def test_another_checkpoint_goes_below_evaluations(run: RunFolder) -> None:
         assert results(one.folder)["val"][name] == pytest.approx(float(last[f"val/{name}"]), abs=1e-6)
 
 
+def test_an_epoch_that_was_kept_is_meant_by_its_name(run: RunFolder) -> None:
+    (one,) = evaluate_run(run, checkpoint="epoch_001")
+    assert (one.checkpoint.epoch, one.folder.path.name) == (1, "epoch_001")
+
+
+def test_it_is_said_that_a_run_was_interrupted(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    run.update(status="interrupted")
+    assert main([f"run={run.path}"]) == 0
+    assert "was interrupted after 3 of 3 epochs" in capsys.readouterr().err
+
+
 def test_all_is_a_row_for_each_epoch(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([f"run={run.path}", "checkpoint=all"]) == 0
     printed = capsys.readouterr().out
@@ -184,7 +195,7 @@ def test_views_are_asked_for_by_number(run: RunFolder, capsys: pytest.CaptureFix
 
 
 def test_what_there_is_not_is_said(run: RunFolder) -> None:
-    with pytest.raises(RequestError, match="there is no checkpoint"):
+    with pytest.raises(RequestError, match=r"there is no file nothing\.ckpt"):
         evaluate_run(run, checkpoint="nothing.ckpt")
     with pytest.raises(RequestError, match="Did you mean 'test'"):
         main([f"run={run.path}", "split=tset"])
