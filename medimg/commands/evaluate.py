@@ -115,7 +115,7 @@ def _theirs(
     tta: "TestTimeAugmentation | None",
 ) -> "Predictions":
     """What the other run has said of these images."""
-    from medimg.inference.compare import other_table
+    from medimg.inference.other_table import other_table
     from medimg.inference.places import checkpoint_name, place_of
 
     place = place_of(folder, checkpoint_name(folder, file), images.name, None if tta is None else tta.name)

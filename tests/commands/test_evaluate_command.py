@@ -82,7 +82,7 @@ def test_mistakes_are_answered_before_torch_is_loaded(tiny_run: tuple[RunFolder,
         f"for case in {list(cases)!r}:\n"
         f"    given = case.split() if case.startswith('run=') else ['run={run.path}', *case.split()]\n"
         "    print(main(['evaluate', *given]), '#', file=sys.stderr)\n"
-        "print(sorted({'torch', 'lightning', 'torchvision', 'sklearn'} & set(sys.modules)), file=sys.stderr)\n"
+        "print(sorted({'torch', 'lightning', 'torchvision'} & set(sys.modules)), file=sys.stderr)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
     *answers, heavy = done.stderr.split("2 #\n")
