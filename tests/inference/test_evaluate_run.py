@@ -100,6 +100,12 @@ def test_all_is_a_row_for_each_epoch(run: RunFolder, capsys: pytest.CaptureFixtu
     assert [row["epoch"] for row in table] == ["0", "1", "2"]
     chosen = results(run)
     assert float(table[chosen["best_epoch"]]["accuracy"]) == chosen["test"]["accuracy"]
+    best = max(table, key=lambda row: float(row["f1_macro"]))  # the first of equals
+    assert f"Best macro-F1: {float(best['f1_macro']):.3f} " in printed and f") in epoch {best['epoch']}." in printed
+    honest = table[chosen["best_epoch"]]
+    (last,) = [line for line in printed.splitlines() if line.startswith(f"Validation chose epoch {honest['epoch']}")]
+    for name, title in (("accuracy", "accuracy"), ("f1_macro", "macro-F1")):
+        assert f"{title} {float(honest[name]):.3f} (" in last
     assert all(float(row["accuracy_low"]) <= float(row["accuracy"]) <= float(row["accuracy_high"]) for row in table)
 
 
