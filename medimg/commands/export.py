@@ -1,5 +1,6 @@
 """`medimg export run=RUN format=onnx`: a run's model as one file that needs no medimg."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -10,6 +11,7 @@ from medimg.commands.keys import Run, Runs, described, read_keys
 from medimg.commands.options import overrides_only
 from medimg.config.base import Node
 from medimg.runs import find_run
+from medimg.runs.checkpoints import find_checkpoint, told_unfinished
 from medimg.terminal import show
 
 if TYPE_CHECKING:
@@ -35,7 +37,9 @@ class _Request(Node, frozen=True, kw_only=True):
         Literal["onnx", "torch"],
         Meta(description="onnx (needs medimg[export]), or torch: a program for torch.export.load (onnx)"),
     ] = "onnx"
-    checkpoint: Annotated[str, Meta(description="best, last or a file (best)")] = "best"
+    checkpoint: Annotated[str, Meta(description="best, last, a kept epoch such as epoch_001, or a file (best)")] = (
+        "best"
+    )
     output: Annotated[
         str | None, Meta(description="the file (export/model.onnx or export/model.pt2 in the run folder)")
     ] = None
@@ -53,6 +57,9 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     request, _ = read_keys("export", overrides, _Request)
     folder = find_run(request.run, request.paths.folder)
+    find_checkpoint(folder, request.checkpoint)  # what is not there is said before torch loads
+    if told := told_unfinished(folder):
+        show(told, sys.stderr)
 
     from medimg.inference.export import export
 

@@ -12,6 +12,9 @@ from medimg.commands.keys import Runs, described, read_keys
 from medimg.commands.options import overrides_only
 from medimg.config.base import Node, NonNegativeInt, PositiveInt
 from medimg.errors import Interrupted, MedimgError
+from medimg.runs import RunFolder
+from medimg.runs.checkpoints import find_checkpoint, told_unfinished
+from medimg.runs.folder import ENSEMBLE
 from medimg.terminal import show
 
 if TYPE_CHECKING:
@@ -47,7 +50,9 @@ class _Request(Node, frozen=True, kw_only=True):
     output: Annotated[str, Meta(description="the table (predictions.csv); one that is there is not written over")] = (
         "predictions.csv"
     )
-    checkpoint: Annotated[str | None, Meta(description="best, last or a file (best)")] = None
+    checkpoint: Annotated[
+        str | None, Meta(description="best, last, a kept epoch such as epoch_001, or a file (best)")
+    ] = None
     explain: Annotated[
         bool,
         Meta(description="true: a picture of what speaks for the class beside each image, in OUTPUT_maps/ (false)"),
@@ -90,6 +95,7 @@ def _predict(request: _Request) -> int:
     refuse_existing(output)
     augmentation = asked_augmentation(request.tta, request.augment)
     inputs = list_inputs(request.input, without=maps_folder(output))
+    _look_at_run(RunFolder(folder), request.checkpoint)
 
     from medimg.inference.predict import Loading, write_predictions
     from medimg.inference.predictor import load_predictor
@@ -116,6 +122,15 @@ def _predict(request: _Request) -> int:
         raise
     _show_result(tally, table, Path(request.output))
     return 1 if tally.failed else 0
+
+
+def _look_at_run(folder: RunFolder, checkpoint: str | None) -> None:
+    """Says before torch loads that a checkpoint is not there, and that a run has not come to its end."""
+    if (folder.path / ENSEMBLE).is_file():
+        return
+    find_checkpoint(folder, checkpoint or "best")
+    if told := told_unfinished(folder):
+        show(told, sys.stderr)
 
 
 def _told(error: RuntimeError | OSError) -> MedimgError | None:

@@ -13,9 +13,9 @@ from medimg.evaluation.predictions import Predictions
 from medimg.evaluation.sample import Sample
 from medimg.inference.averaging import mean_of, pooled
 from medimg.inference.ensemble_folder import describe, scored_before
-from medimg.inference.evaluate import checkpoints_of, refuse_seen
+from medimg.inference.evaluate import checkpoint_of
 from medimg.inference.held_out import HeldOut, Members, held_out, kind_of, manifest_of, share_validation
-from medimg.inference.images import Images, images_of, refuse_missing_split, run_config
+from medimg.inference.images import Images, images_of, refuse_missing_split, refuse_seen, run_config
 from medimg.inference.loading import load_classifier
 from medimg.inference.members import MemberRun
 from medimg.inference.tables import known_table, predicted_table
@@ -105,7 +105,9 @@ def _score(
     named = next(images for images in others if images.name)
     place = RunFolder(folder.path / "evaluations" / str(named.name))
     with locked(folder.path):
-        writer = ResultsWriter(place, named.manifest, _settings(members, values), epoch=None, fitted=fitted)
+        writer = ResultsWriter(
+            place, named.manifest, _settings(members, values), epoch=None, fitted=fitted, other_images=True
+        )
         writer.add(split, mean)
         writer.write()
     return Scored(members, folder, place, split, writer.results, writer.samples[split], tables)
@@ -136,7 +138,7 @@ def _own_tables(part: HeldOut, values: Mapping[str, Any]) -> dict[Path, Predicti
 
 
 def _own_table(member: MemberRun, split: Split, values: Mapping[str, Any]) -> Predictions:
-    (checkpoint,) = checkpoints_of(member.folder, "best")
+    checkpoint = checkpoint_of(member.folder, member.folder.best)
     known = known_table(member.folder, checkpoint.epoch, checkpoint.digest, member.manifest, split)
     return _predicted(member, images_of(member.folder, values), split) if known is None else known
 

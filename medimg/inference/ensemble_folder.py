@@ -11,10 +11,10 @@ from typing import Any
 from medimg.data.manifest import SPLITS, Split
 from medimg.errors import RequestError
 from medimg.files import write_json
-from medimg.inference.finding import ENSEMBLE
 from medimg.inference.held_out import Members, kind_of
 from medimg.inference.members import MemberRun
 from medimg.runs import RunFolder, provenance
+from medimg.runs.folder import ENSEMBLE
 
 
 def ensemble_folder(members: Members, runs: Path, name: str | None = None) -> RunFolder:

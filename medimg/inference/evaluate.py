@@ -1,25 +1,26 @@
 """Evaluates a trained run again: another checkpoint, split or data set, or the same in another process."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from medimg.config.check import Allowed
-from medimg.data.manifest import Manifest, Split, read_manifest_csv
-from medimg.data.seen import seen_in, told
+from medimg.data.manifest import Manifest, Split
 from medimg.errors import RequestError
 from medimg.evaluation.fitting import Fitted, fit
 from medimg.evaluation.predictions import Predictions
 from medimg.evaluation.sample import Sample
 from medimg.files import sha256
-from medimg.inference.images import Images, images_of, own_images, refuse_missing_split, run_config
+from medimg.inference.images import Images, asked_images, own_images, run_config
 from medimg.inference.loading import load_classifier
+from medimg.inference.places import checkpoint_name, place_of
 from medimg.inference.tables import known_table, predicted_table
 from medimg.models.classifier import ImageClassifier
 from medimg.models.tta import TestTimeAugmentation
 from medimg.runs import RunFolder
+from medimg.runs.checkpoints import find_checkpoints
 from medimg.runs.lock import locked
 from medimg.training.checkpoint_files import read_checkpoint
 from medimg.training.evaluate import ResultsWriter, sample_of
@@ -67,7 +68,7 @@ def evaluate_run(
 
     Args:
         folder: of the run.
-        checkpoint: `best`, `last`, `all`, or a file.
+        checkpoint: `best`, `last`, `all`, a kept epoch such as `epoch_001`, or a file.
         split: of the images.
         values: values for keys of the run's configuration; `data.root` for other images.
         allow: targets of the user's own, by group.
@@ -76,55 +77,39 @@ def evaluate_run(
     Raises:
         RequestError: there is no such checkpoint or split, or the images do not go with the run.
     """
-    images = images_of(folder, values or {}, allow)
-    refuse_missing_split(images.manifest, split, images.config.data.root or folder.shown)
-    if images.name is not None:
-        refuse_seen(images, split, folder)
+    files = find_checkpoints(folder, checkpoint)
+    return evaluate_on(asked_images(folder, split, values or {}, allow), folder, files, split, allow=allow, tta=tta)
+
+
+def evaluate_on(
+    images: Images,
+    folder: RunFolder,
+    files: Sequence[Path],
+    split: Split,
+    *,
+    allow: Allowed | None = None,
+    tta: TestTimeAugmentation | None = None,
+) -> list[Evaluated]:
+    """The same for what was asked for and found: see `asked_images` and `find_checkpoints`."""
     evaluator = Evaluator(folder, images, allow, tta)
-    return [evaluator.evaluate(one, split) for one in checkpoints_of(folder, checkpoint)]
+    return [evaluator.evaluate(checkpoint_of(folder, file), split) for file in files]
 
 
-def refuse_seen(images: Images, split: Split, folder: RunFolder) -> None:
-    """Raises RequestError where a run was trained on some of these images: a score on them is none."""
-    records = images.manifest.of(split)
-    seen = seen_in(read_manifest_csv(folder.manifest_file), images.manifest, records)
-    if seen:
-        raise RequestError(
-            f"{folder.shown} was trained on {told(seen, len(records))}: a score on these is none\n"
-            "  leave them out, or without data.root= look at the splits of the run itself"
-        )
-
-
-def checkpoints_of(folder: RunFolder, which: str) -> list[Checkpoint]:
-    """The checkpoints that `checkpoint=` names, in the order of their epochs.
+def checkpoint_of(folder: RunFolder, file: Path) -> Checkpoint:
+    """A checkpoint of a run.
 
     Raises:
-        RequestError: there is none.
+        RequestError: it is none, of other classes, or of a run with other images or another split.
     """
-    if which == "all":
-        files = sorted(folder.checkpoints.glob("epoch_*.ckpt"))
-        if not files:
-            raise RequestError(
-                f"{folder.shown} has kept no epoch but the best and the last\n"
-                "  callbacks.checkpoint.every_epoch=true keeps all, when it is trained"
-            )
-        return [_checkpoint(folder, file) for file in files]
-    named = {"best": folder.best, "last": folder.last}.get(which)
-    return [_checkpoint(folder, named or Path(which).expanduser())]
-
-
-def _checkpoint(folder: RunFolder, file: Path) -> Checkpoint:
     content = read_checkpoint(file, folder.info().get("classes"))
-    digest = sha256(file)
-    if file.resolve().parent == folder.checkpoints.resolve():
-        return Checkpoint(file.stem, file, int(content["epoch"]), digest)
     trained_on = content.get("run", {}).get("data_fingerprint")
-    if trained_on is None or trained_on != folder.info().get("data_fingerprint"):
+    elsewhere = file.resolve().parent != folder.checkpoints.resolve()
+    if elsewhere and (trained_on is None or trained_on != folder.info().get("data_fingerprint")):
         raise RequestError(
             f"{file} is of another run, whose images or split were others: it may have been trained on these\n"
             "  medimg evaluate run=... of its own run"
         )
-    return Checkpoint(f"{file.stem}-{digest[:8]}", file, int(content["epoch"]), digest)
+    return Checkpoint(checkpoint_name(folder, file), file, int(content["epoch"]), sha256(file))
 
 
 class Evaluator:
@@ -161,15 +146,17 @@ class Evaluator:
         return Evaluated(place, checkpoint, writer.results, writer.samples, self.images.manifest)
 
     def _place(self, checkpoint: Checkpoint, images: str | None) -> RunFolder:
-        """Where an evaluation goes: the run's own files, or a folder named by what is not the run's own."""
-        parts = [None if checkpoint.name == "best" else checkpoint.name, images, self.tta and self.tta.name]
-        what = "_".join(part for part in parts if part)
-        return RunFolder(self.folder.path / "evaluations" / what) if what else self.folder
+        return place_of(self.folder, checkpoint.name, images, None if self.tta is None else self.tta.name)
 
     def _writer(self, place: RunFolder, checkpoint: Checkpoint, fitted: Fitted | None) -> ResultsWriter:
-        settings, manifest = self.images.config.evaluation, self.images.manifest
         return ResultsWriter(
-            place, manifest, settings, epoch=checkpoint.epoch, checkpoint=checkpoint.digest, fitted=fitted
+            place,
+            self.images.manifest,
+            self.images.config.evaluation,
+            epoch=checkpoint.epoch,
+            checkpoint=checkpoint.digest,
+            fitted=fitted,
+            other_images=self.images.name is not None,
         )
 
     def _tables(

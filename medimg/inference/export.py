@@ -14,10 +14,11 @@ from medimg.config.check import Allowed
 from medimg.errors import MedimgError, RequestError
 from medimg.files import replaced, write_json
 from medimg.inference.export_formats import ExportedGraph, Format, Outputs, format_of
-from medimg.inference.loading import find_checkpoint, load_classifier
+from medimg.inference.loading import load_classifier
 from medimg.inference.run_images import images_of_run
 from medimg.models.classifier import ImageClassifier
 from medimg.runs import RunFolder
+from medimg.runs.checkpoints import find_checkpoint
 
 TOLERANCE = 1e-4  # of probabilities
 NOTICE = "Not for clinical use: a research model. Nothing that it computes is fit to decide about a patient."
@@ -56,7 +57,7 @@ def export(
     Args:
         folder: of the run.
         format: `onnx`, or `torch`: a program of torch.export.
-        checkpoint: `best`, `last`, or a file.
+        checkpoint: `best`, `last`, a kept epoch such as `epoch_001`, or a file.
         output: the file; None: export/model.onnx or model.pt2 in the run folder.
         allow: targets of the user's own, by group.
 

@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from medimg.runs import find_run
-
-ENSEMBLE = "ensemble.json"
+from medimg.runs.folder import ENSEMBLE
 
 
 def find_model(run: str, runs: Path) -> Path:

@@ -1,6 +1,7 @@
 """Which images a trained model is evaluated on: those of its run, or another data set's with the same classes."""
 
 import hashlib
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,9 +15,12 @@ from medimg.config.check import Allowed, check
 from medimg.config.compare import with_values
 from medimg.data.changes import changes
 from medimg.data.load import load_manifest, load_unsplit
-from medimg.data.manifest import Manifest, Split
+from medimg.data.manifest import Manifest, Split, read_manifest_csv
+from medimg.data.seen import seen_in, told
 from medimg.errors import RequestError
 from medimg.runs import RunFolder
+
+log = logging.getLogger(__name__)
 
 # what makes a split or stands in for patients: another data set is evaluated as it is
 _OF_THE_SPLIT = ("folds", "fold", "group_by", "allow_patient_overlap")
@@ -66,7 +70,20 @@ def images_of(folder: RunFolder, values: Mapping[str, Any], allow: Allowed | Non
     listed = _listed(other)
     if not isinstance(config.data, PhantomConfig) and listed.images_fingerprint() == _recorded(folder):
         return Images(own_images(folder, moved), moved)
-    return Images(_with_a_split(listed), other, _name(str(root)))
+    return Images(_with_a_split(listed), other, _name(str(root), listed))
+
+
+def asked_images(folder: RunFolder, split: Split, values: Mapping[str, Any], allow: Allowed | None = None) -> Images:
+    """The same, once it is sure that they have this split, and that the run was not made of them.
+
+    Raises:
+        RequestError: see `images_of`; or there is no such split, or the run was trained on these images.
+    """
+    images = images_of(folder, values, allow)
+    refuse_missing_split(images.manifest, split, images.config.data.root or folder.shown)
+    if images.name is not None:
+        refuse_seen(images, split, folder)
+    return images
 
 
 def _refuse_idle(values: Mapping[str, Any], can_act: Sequence[str]) -> None:
@@ -103,6 +120,27 @@ def refuse_missing_split(manifest: Manifest, split: Split, where: str) -> None:
         raise RequestError(f"{where} has no {split} split; it has {found}\n  split={found.partition(', ')[0]}")
 
 
+def refuse_seen(images: Images, split: Split, folder: RunFolder) -> None:
+    """Raises RequestError where a run was trained on some of these images, or chosen by them: a score on them is none.
+
+    The run's own test images are no mistake, and named.
+    """
+    records = images.manifest.of(split)
+    seen = seen_in(read_manifest_csv(folder.manifest_file), images.manifest, records)
+    cure = "leave them out, or without data.root= look at the splits of the run itself"
+    if train := seen["train"]:
+        raise RequestError(
+            f"{folder.shown} was trained on {told(train, len(records))}: a score on these is none\n  {cure}"
+        )
+    if val := seen["val"]:
+        raise RequestError(
+            f"{told(val, len(records))} are validation images of {folder.shown}, by which its epoch, thresholds and "
+            f"temperature were chosen: a score on these is too good\n  {cure}"
+        )
+    if test := seen["test"]:
+        log.info("%s are test images of %s itself", told(test, len(records)), folder.shown)
+
+
 def _recorded(folder: RunFolder) -> str | None:
     found: str | None = folder.info().get("images_fingerprint")
     return found
@@ -130,7 +168,8 @@ def _with_a_split(manifest: Manifest) -> Manifest:
     return replace(manifest, records=tuple(replace(record, split="test") for record in manifest.records))
 
 
-def _name(root: str) -> str:
+def _name(root: str, manifest: Manifest) -> str:
+    """Of the place and of what is there: other images at the same place must not take the results of these."""
     path = Path(root).expanduser().absolute()
-    mark = hashlib.sha256(str(path).encode()).hexdigest()[:8]
+    mark = hashlib.sha256(f"{path}\n{manifest.images_fingerprint()}".encode()).hexdigest()[:8]
     return f"{re.sub(r'[^A-Za-z0-9._-]+', '-', path.stem).strip('-.') or 'data'}-{mark}"

@@ -9,6 +9,7 @@ from medimg.config.check import Allowed
 from medimg.errors import RequestError
 from medimg.models.classifier import ImageClassifier
 from medimg.runs import RunFolder
+from medimg.runs.checkpoints import find_checkpoint
 from medimg.training.checkpoint_files import read_checkpoint, refuse_other_model
 
 
@@ -37,20 +38,3 @@ def load_classifier(
     refuse_other_model(content, classifier.state_dict(), file)
     classifier.load_state_dict(content["state_dict"])
     return classifier.eval()
-
-
-def find_checkpoint(folder: RunFolder, name: str) -> Path:
-    """The file that a user means by `best`, `last` or a path.
-
-    Raises:
-        RequestError: there is no such file; the message names those that the run has.
-    """
-    known = {"best": folder.best, "last": folder.last}
-    file = known.get(name, Path(name).expanduser())
-    if not file.is_file():
-        there = sorted(path.stem for path in folder.checkpoints.glob("*.ckpt"))
-        raise RequestError(
-            f"checkpoint={name}: there is no file {file}\n"
-            f"  {folder.shown} has {', '.join(there) if there else 'no checkpoints: no epoch of it has ended'}"
-        )
-    return file

@@ -11,6 +11,7 @@ from medimg.data.manifest import Manifest, Split, read_manifest_csv
 from medimg.errors import RequestError
 from medimg.files import sha256
 from medimg.runs import RunFolder, find_run
+from medimg.runs.checkpoints import told_unfinished
 from medimg.runs.leaderboard import leaderboard
 from medimg.runs.records import Run, find_runs, read_run
 
@@ -139,8 +140,8 @@ def _member(folder: RunFolder) -> MemberRun:
         raise RequestError(f"{folder.shown} is {run.status}, and no member of an ensemble: {reason}")
     if not folder.best.is_file():
         raise RequestError(f"{folder.shown} has no checkpoints/{folder.best.name}, and no model without it")
-    if run.status == "interrupted":
-        log.warning("%s was interrupted: its best epoch so far is averaged", folder.shown)
+    if told := told_unfinished(folder):
+        log.warning("%s", told)
     info = folder.info()
     manifest = replace(
         read_manifest_csv(folder.manifest_file),

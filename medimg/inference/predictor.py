@@ -16,12 +16,13 @@ from medimg.config.augment import AugmentConfig
 from medimg.config.check import Allowed
 from medimg.config.data import WindowKey
 from medimg.errors import RequestError
-from medimg.inference.finding import ENSEMBLE
-from medimg.inference.loading import find_checkpoint, load_classifier
+from medimg.inference.loading import load_classifier
 from medimg.inference.reading import Reading
 from medimg.models.classifier import ImageClassifier
 from medimg.models.tta import averaged_logits, log_probabilities
 from medimg.runs import RunFolder
+from medimg.runs.checkpoints import find_checkpoint
+from medimg.runs.folder import ENSEMBLE
 
 
 @dataclass(frozen=True)

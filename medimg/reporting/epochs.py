@@ -2,10 +2,13 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+from medimg.config.training import MonitorConfig
 from medimg.files import write_bytes, write_table, write_text
+from medimg.reporting.scores import WHOLE
 from medimg.reporting.tables import markdown_table, terminal_table
 from medimg.runs import RunFolder
 
@@ -48,21 +51,37 @@ def with_interval(results: Any, split: str, name: str) -> str:
 
 
 def _said(run: RunFolder, done: Sequence["Evaluated"], split: str) -> list[str]:
-    """Which epoch is best here, and which was chosen."""
-    best = max(done, key=lambda one: (one.results[split]["accuracy"], -one.checkpoint.epoch))
-    chosen = run.results().get("best_epoch")
-    found = [f"Best accuracy: {with_interval(best.results, split, 'accuracy')} in epoch {best.checkpoint.epoch}."]
+    """Which epoch is best here, by accuracy and by what validation chose by, and which was chosen."""
+    names = list(dict.fromkeys(["accuracy", _monitored(run)]))
+    names = [name for name in names if all(name in one.results[split] for one in done)]
+    best = {name: max(done, key=partial(_goodness, split, name)) for name in names}
+    found = [
+        f"Best {WHOLE.get(name, name)}: {with_interval(one.results, split, name)} in epoch {one.checkpoint.epoch}."
+        for name, one in best.items()
+    ]
     if split == "test":
         found.append(
             f"That is the best of {len(done)} looks at the test split: to choose an epoch by test is no honest choice, "
             "and its score is too good."
         )
+    chosen = run.results().get("best_epoch")
     honest = next((one for one in done if one.checkpoint.epoch == chosen), None)
     if honest is not None and split != "val":
-        found.append(
-            f"Validation chose epoch {chosen}, whose accuracy is {with_interval(honest.results, split, 'accuracy')}."
-        )
+        scores = [f"{WHOLE.get(name, name)} {with_interval(honest.results, split, name)}" for name in names]
+        found.append(f"Validation chose epoch {chosen}, by {_monitored(run)}: {', '.join(scores)}.")
     return found
+
+
+def _monitored(run: RunFolder) -> str:
+    """The metric that chose the best epoch, without its split."""
+    monitor = run.info().get("monitor") or run.read_config().get("monitor") or {}
+    return str(monitor.get("metric", MonitorConfig().metric)).partition("/")[2]
+
+
+def _goodness(split: str, name: str, one: "Evaluated") -> tuple[float, int]:
+    """Higher is better; the earlier epoch of equals, and one without a score last."""
+    value = one.results[split][name]
+    return -math.inf if value is None or math.isnan(value) else value, -one.checkpoint.epoch
 
 
 def _curve(done: Sequence["Evaluated"], split: str) -> bytes:

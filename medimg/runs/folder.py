@@ -11,7 +11,9 @@ import yaml
 from medimg.errors import RequestError
 from medimg.files import write_json, write_text
 
+ENSEMBLE = "ensemble.json"  # in the folder of an ensemble, as run.json is in that of a run
 _SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster, where PyYAML has it
+_FEW = 5  # runs that a message names
 _WRITTEN = (
     *("config.yaml", "results.json", "metrics.csv", "manifest.csv", "checkpoints", "predictions", "tensorboard"),
     *("figures", "report.html", "model_card.md"),
@@ -192,12 +194,29 @@ def find_run(run: str, runs: Path) -> RunFolder:
         return RunFolder(max(started)[1].resolve())
     path = Path(run).expanduser()
     if not (path / "run.json").is_file():
-        known = sorted(str(file.parent) for file in runs.rglob("run.json"))[-5:]
-        raise RequestError(
-            f"run={run}: not a run folder, as it has no run.json\n"
-            f"  {'runs here: ' + ', '.join(known) if known else f'there is no run below {runs.resolve()}'}"
-        )
+        raise RequestError(f"run={run}: {_why_no_run(run, path, runs)}")
     return RunFolder(path.resolve())
+
+
+def _why_no_run(run: str, path: Path, runs: Path) -> str:
+    """What is there instead, and which runs are near."""
+    if (path / ENSEMBLE).is_file():
+        return (
+            f"this is an ensemble, not a run\n  medimg predict run={run} input=IMAGES predicts with it; "
+            "medimg ensemble makes its results, and evaluate and export take a member"
+        )
+    if path.is_dir() and (below := _runs_below(path)):
+        return f"this is a folder with runs, not a run; run= names one of them\n{below}"
+    what = "not a run folder, as it has no run.json" if path.exists() else "there is no such folder"
+    below = _runs_below(runs)
+    return f"{what}\n" + (f"  runs here:\n{below}" if below else f"  there is no run below {runs.resolve()}")
+
+
+def _runs_below(folder: Path) -> str:
+    """The last few by name, a line each, and how many more there are."""
+    found = sorted(str(file.parent) for file in folder.rglob("run.json"))
+    more = [f"    and {len(found) - _FEW} others"] if len(found) > _FEW else []
+    return "\n".join([*(f"    {name}" for name in found[-_FEW:]), *more])
 
 
 def _can_go_on(folder: RunFolder) -> bool:

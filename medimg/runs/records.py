@@ -13,7 +13,7 @@ from medimg.config.check import as_dict, check
 from medimg.config.compare import flatten
 from medimg.config.training import MonitorConfig
 from medimg.errors import RequestError
-from medimg.runs.folder import RunFolder
+from medimg.runs.folder import ENSEMBLE, RunFolder
 from medimg.runs.lock import is_abandoned
 
 
@@ -57,10 +57,19 @@ class Run:
 
 def find_runs(folders: Iterable[Path]) -> list[RunFolder]:
     """The runs below these folders, each once, in the order of their paths; a run folder itself counts too."""
+    return [folder for folder in _find(folders) if folder.run_file.is_file()]
+
+
+def find_ensembles(folders: Iterable[Path]) -> list[RunFolder]:
+    """The ensembles below these folders, in the same way."""
+    return [folder for folder in _find(folders) if (folder.path / ENSEMBLE).is_file()]
+
+
+def _find(folders: Iterable[Path]) -> list[RunFolder]:
     found = set()
     for folder in folders:
         for path, below, files in os.walk(folder.resolve()):
-            if "run.json" in files:
+            if "run.json" in files or ENSEMBLE in files:
                 found.add(Path(path))
                 below.clear()
     return [RunFolder(path) for path in sorted(found)]

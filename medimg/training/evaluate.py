@@ -79,6 +79,7 @@ class ResultsWriter:
         epoch: of the checkpoint; None: there is no single one.
         checkpoint: SHA-256 of the checkpoint, so that nothing of another one passes for it.
         fitted: thresholds and temperature, where they do not come from this folder's own validation.
+        other_images: they were not split from what the model was trained on; `split_unit` is then null.
     """
 
     def __init__(
@@ -90,12 +91,13 @@ class ResultsWriter:
         epoch: int | None,
         checkpoint: str | None = None,
         fitted: Fitted | None = None,
+        other_images: bool = False,
     ) -> None:
         self.folder, self.manifest, self.settings = folder, manifest, settings
         self.facts = {
             "best_epoch": epoch,
             "checkpoint_sha256": checkpoint,
-            "split_unit": manifest.split_unit,
+            "split_unit": None if other_images else manifest.split_unit,
             "synthetic": manifest.synthetic,
             "settings": as_dict(settings),
         }

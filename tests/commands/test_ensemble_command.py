@@ -104,7 +104,7 @@ def test_validation_is_said_to_have_chosen(home: Path, capsys: pytest.CaptureFix
         (["runs=[a,b]", "sweep=c"], ["either"]),
         (["runs=trained/seeds/seed-0"], ["at least two members; here are 1"]),
         (["runs=[trained/seeds/seed-0,trained/seeds/seed-0]"], ["stands there twice"]),
-        (["runs=[trained/seeds/seed-0,nowhere]"], ["run=nowhere", "not a run folder"]),
+        (["runs=[trained/seeds/seed-0,nowhere]"], ["run=nowhere", "there is no such folder"]),
         (["runs=[trained/seeds/seed-0,trained/folds/fold-0_seed-0]"], ["other images than", "data.root=PATH"]),
         (
             ["runs=[trained/folds/fold-0_seed-0,trained/folds/fold-0_seed-1,trained/folds/fold-1_seed-0]"],

@@ -19,6 +19,7 @@ from medimg.evaluation.predictions import Predictions
 from medimg.inference.evaluate import evaluate_run
 from medimg.inference.loading import load_classifier
 from medimg.models.tta import TestTimeAugmentation as Views
+from medimg.reporting.scores import notes
 from medimg.runs import RunFolder
 
 Run = tuple[RunFolder, TrainConfig]
@@ -79,6 +80,17 @@ def test_another_checkpoint_goes_below_evaluations(run: RunFolder) -> None:
         assert results(one.folder)["val"][name] == pytest.approx(float(last[f"val/{name}"]), abs=1e-6)
 
 
+def test_an_epoch_that_was_kept_is_meant_by_its_name(run: RunFolder) -> None:
+    (one,) = evaluate_run(run, checkpoint="epoch_001")
+    assert (one.checkpoint.epoch, one.folder.path.name) == (1, "epoch_001")
+
+
+def test_it_is_said_that_a_run_was_interrupted(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    run.update(status="interrupted")
+    assert main([f"run={run.path}"]) == 0
+    assert "was interrupted after 3 of 3 epochs" in capsys.readouterr().err
+
+
 def test_all_is_a_row_for_each_epoch(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([f"run={run.path}", "checkpoint=all"]) == 0
     printed = capsys.readouterr().out
@@ -88,6 +100,12 @@ def test_all_is_a_row_for_each_epoch(run: RunFolder, capsys: pytest.CaptureFixtu
     assert [row["epoch"] for row in table] == ["0", "1", "2"]
     chosen = results(run)
     assert float(table[chosen["best_epoch"]]["accuracy"]) == chosen["test"]["accuracy"]
+    best = max(table, key=lambda row: float(row["f1_macro"]))  # the first of equals
+    assert f"Best macro-F1: {float(best['f1_macro']):.3f} " in printed and f") in epoch {best['epoch']}." in printed
+    honest = table[chosen["best_epoch"]]
+    (last,) = [line for line in printed.splitlines() if line.startswith(f"Validation chose epoch {honest['epoch']}")]
+    for name, title in (("accuracy", "accuracy"), ("f1_macro", "macro-F1")):
+        assert f"{title} {float(honest[name]):.3f} (" in last
     assert all(float(row["accuracy_low"]) <= float(row["accuracy"]) <= float(row["accuracy_high"]) for row in table)
 
 
@@ -98,6 +116,7 @@ def test_other_images_are_all_test_images(run: RunFolder, other_images: Path) ->
     own = Predictions.read_csv(run.predictions("test"))
     assert sorted(Path(path).name for path in found.paths) == sorted(Path(path).name for path in own.paths)
     assert not one.folder.predictions("val").exists()
+    assert "Split by image" not in "".join(notes(one.results, "test"))
 
 
 def test_the_runs_own_images_are_recognised_where_they_were_moved(run: RunFolder, tmp_path: Path) -> None:
@@ -125,6 +144,36 @@ def test_images_that_the_run_was_trained_on_are_refused(run: RunFolder, other_im
     shutil.copy(manifest.file(manifest.of("train")[0]), other_images / "normal" / "renamed.png")
     with pytest.raises(RequestError, match=r"1 of these \d+ images \('normal/renamed.png'\)"):
         evaluate_run(run, values={"data.root": str(other_images)})
+
+
+def test_images_that_the_run_was_chosen_by_are_refused(run: RunFolder, other_images: Path) -> None:
+    manifest = read_manifest_csv(run.manifest_file)
+    shutil.copy(manifest.file(manifest.of("val")[0]), other_images / "normal" / "renamed.png")
+    said = (
+        r"1 of these \d+ images \('normal/renamed.png'\) are validation images of .*epoch, thresholds and temperature"
+    )
+    with pytest.raises(RequestError, match=said):
+        evaluate_run(run, values={"data.root": str(other_images)})
+
+
+def test_the_runs_own_test_images_elsewhere_are_named(
+    run: RunFolder, other_images: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    manifest = read_manifest_csv(run.manifest_file)
+    shutil.copy(manifest.file(manifest.of("test")[0]), other_images / "normal" / "copied.png")
+    with caplog.at_level("INFO", "medimg.inference.images"):
+        evaluate_run(run, values={"data.root": str(other_images)})
+    assert "('normal/copied.png') are test images of" in caplog.text
+
+
+def test_other_images_at_the_same_place_do_not_replace_results(run: RunFolder, other_images: Path) -> None:
+    values = {"data.root": str(other_images)}
+    before, again = (evaluate_run(run, values=values)[0] for _ in range(2))
+    assert again.folder == before.folder
+    written = before.folder.results_file.read_bytes()
+    next((other_images / "normal").iterdir()).unlink()
+    after = evaluate_run(run, values=values)[0]
+    assert after.folder != before.folder and before.folder.results_file.read_bytes() == written
 
 
 def test_a_foreign_class_is_refused(run: RunFolder, other_images: Path) -> None:
@@ -200,7 +249,7 @@ def test_views_are_asked_for_by_number(run: RunFolder, capsys: pytest.CaptureFix
 
 
 def test_what_there_is_not_is_said(run: RunFolder) -> None:
-    with pytest.raises(RequestError, match="there is no checkpoint"):
+    with pytest.raises(RequestError, match=r"there is no file nothing\.ckpt"):
         evaluate_run(run, checkpoint="nothing.ckpt")
     with pytest.raises(RequestError, match="Did you mean 'test'"):
         main([f"run={run.path}", "split=tset"])

@@ -165,12 +165,38 @@ def test_a_run_by_its_path(runs: Path, tmp_path: Path, monkeypatch: pytest.Monke
     assert find_run("~/runs/a/first", runs).path == runs / "a" / "first"
 
 
-@pytest.mark.parametrize("wrong", ["runs/a", "runs/nothing", "lastest", "runs/a/first/run.json"])
-def test_what_is_no_run_is_told_which_runs_there_are(runs: Path, wrong: str) -> None:
-    with pytest.raises(RequestError, match="not a run folder") as caught:
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ("runs/a", "a folder with runs, not a run"),
+        ("runs/nothing", "there is no such folder"),
+        ("lastest", "there is no such folder"),
+        ("runs/a/first/run.json", "not a run folder"),
+        ("empty", "not a run folder"),
+    ],
+)
+def test_what_is_no_run_is_told_which_runs_there_are(runs: Path, wrong: str, why: str) -> None:
+    (runs.parent / "empty").mkdir()
+    with pytest.raises(RequestError, match=f"run={wrong}: .*{why}") as caught:
         find_run(wrong, Path("runs"))
-    assert f"run={wrong}" in str(caught.value)
-    assert "runs/a/first" in str(caught.value)
+    assert "    runs/a/first\n" in str(caught.value)
+    assert ("runs/study/deep/job" in str(caught.value)) == (wrong != "runs/a")
+
+
+def test_of_many_runs_a_few_are_named(runs: Path) -> None:
+    for number in range(7):
+        started(runs / "many" / f"seed-{number}", "2024-05-01T10:00:00+00:00")
+    with pytest.raises(RequestError) as caught:
+        find_run("runs/many", Path("runs"))
+    named = [line.strip() for line in str(caught.value).splitlines()[1:]]
+    assert named == [*(f"runs/many/seed-{number}" for number in range(2, 7)), "and 2 others"]
+
+
+def test_an_ensemble_is_no_run(runs: Path) -> None:
+    (runs / "both").mkdir()
+    (runs / "both" / "ensemble.json").write_text("{}")
+    with pytest.raises(RequestError, match=r"an ensemble, not a run(?s:.*)medimg predict run=runs/both"):
+        find_run("runs/both", Path("runs"))
 
 
 def test_no_runs_at_all(tmp_path: Path) -> None:
