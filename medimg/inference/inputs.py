@@ -13,7 +13,7 @@ from typing import NamedTuple
 from medimg.data.frames import expand_files
 from medimg.data.manifest import FILE_COLUMN, FRAME_COLUMN, Manifest, Record, normalise_path, read_table
 from medimg.data.problems import gathered
-from medimg.data.readers.sniff import may_be_nameless_dicom, suffix_of
+from medimg.data.readers.sniff import known_kind, may_be_nameless_dicom, suffix_of
 from medimg.data.sources import IMAGE_SUFFIXES
 from medimg.errors import RequestError
 
@@ -71,11 +71,19 @@ def list_inputs(given: str, without: Path | None = None) -> Inputs:
     elif suffix_of(path.name) == ".csv":
         found = list(_rows(path))
     else:
-        found = [Input(_one_line(path.name), str(path), problem=_no_file(path))]
+        found = [_single(given, path)]
     if not found:
         others = f" but {left_out.total()} other files ({', '.join(sorted(left_out))})" if left_out else ""
         raise RequestError(f"input={given}: there is no image in it{others}\n  {_EXPECTED}")
     return Inputs(tuple(item for one in found for item in _expanded(one)), left_out)
+
+
+def _single(given: str, file: Path) -> Input:
+    """One file, that has the name or the content of an image."""
+    problem = _no_file(file)
+    if problem is None and not _may_be_image(file.name) and known_kind(file) is None:
+        raise RequestError(f"input={given}: this is no image\n  {_EXPECTED}")
+    return Input(_one_line(file.name), str(file), problem=problem)
 
 
 def _walk(root: Path, without: Path | None, left_out: Counter[str]) -> Iterator[Input]:

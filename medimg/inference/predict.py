@@ -69,6 +69,7 @@ def write_predictions(
         for row in part.take_up((item.path for item in inputs.items), _whole_batches(len(inputs.items), loading)):
             tally.add(row, table.header)
             done += 1
+        tally.kept = done
         # between batches, where no worker is in the middle of handing one over
         with interrupts.deferred(), closing(work.from_position(done, loading)) as answers:
             for rows in answers:

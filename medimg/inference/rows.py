@@ -74,11 +74,15 @@ class Table:
 
 @dataclass
 class Tally:
-    """What rows come to: images by class, and those without an answer, the first few with the reason."""
+    """What rows come to: images by class, and those without an answer, the first few with the reason.
+
+    `kept` is how many of all rows were there from a request that was ended.
+    """
 
     classes: Counter[str] = field(default_factory=Counter)
     positive: int = 0
     failed: int = 0
+    kept: int = 0
     first_failed: list[tuple[str, str]] = field(default_factory=list)
 
     def add(self, row: Row, header: Sequence[str]) -> None:
