@@ -104,7 +104,7 @@ def _predict(request: _Request) -> int:
     predictor = load_predictor(folder, request.checkpoint, allow=request.allow)
     if request.tta:
         predictor = predictor.with_views(request.tta, augmentation)
-    table = Table.of(predictor, maps=request.explain)
+    table = Table.of(predictor, maps=request.explain, columns=inputs.columns)
     show(_said_of(predictor, table))
     if inputs.left_out:
         counts = ", ".join(f"{count} {suffix or 'without ending'}" for suffix, count in sorted(inputs.left_out.items()))

@@ -231,6 +231,17 @@ def test_a_csv_and_a_single_image(home: Path, ask: Ask) -> None:
     assert float(alone["prob_covid"]) == pytest.approx(float(second["prob_covid"]), abs=1e-6)
 
 
+def test_other_columns_of_a_csv_stand_beside_the_answers(home: Path, ask: Ask) -> None:
+    lines = ["path,sex,error,note", 'a/12.jpg,F,none,"a, b"', "03.png,M,,"]
+    Path("images/list.csv").write_text("\n".join(lines) + "\n")
+    assert ask("input=images/list.csv")[0] == 1
+    first, second = rows()
+    assert list(first)[:5] == ["path", "sex", "input_error", "note", "prediction"] and list(first)[-1] == "error"
+    assert [first[name] for name in ("sex", "input_error", "note", "error")] == ["F", "none", "a, b", ""]
+    assert second["sex"] == "M" and second["error"] and not second["prediction"]
+    assert first["prediction"] in {"normal", "covid"}
+
+
 def test_a_folder_of_dicom(home: Path, ask: Ask) -> None:
     stored = np.random.default_rng(0).integers(0, 4096, (2, 16, 16), dtype=np.uint16)
     make_dicom(home / "scans" / "IM1", stored[0])
