@@ -352,6 +352,7 @@ def test_a_run_that_is_not_there(home: Path, ask: Ask) -> None:
 
 def test_mistakes_are_answered_before_torch_is_loaded(home: Path, tiny_run: Run) -> None:
     cases = [["run=latest", "input=x"], [f"run={tiny_run[0].path}", "input=none"], ["--help"]]
+    cases += [[f"run={tiny_run[0].path}", "input=images", given] for given in ("checkpoint=5", "output=x.txt")]
     program = (
         "import sys\n"
         "from medimg.cli import main\n"
@@ -362,4 +363,4 @@ def test_mistakes_are_answered_before_torch_is_loaded(home: Path, tiny_run: Run)
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=home, env=environment, capture_output=True, text=True, check=True
     )
-    assert done.stderr.splitlines()[-2:] == ["[2, 2, 0]", "[]"]
+    assert done.stderr.splitlines()[-2:] == ["[2, 2, 0, 2, 2]", "[]"]
