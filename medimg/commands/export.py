@@ -1,9 +1,9 @@
 """`medimg export run=RUN format=onnx`: a run's model as one file that needs no medimg."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from msgspec import Meta
 
@@ -25,7 +25,7 @@ USAGE = """medimg export: writes a run's model as one file, checked against the 
 {keys}
 
 The file takes images as float32 [N, C, H, W] in 0..1 and normalises them itself. Classes, threshold, temperature and
-preprocessing are in it, and in a .json beside it. It is run on images of the run before it takes its place.
+preprocessing are in it, and in FILE.json beside it. It is run on images of the run before it takes its place.
 """
 
 
@@ -74,13 +74,20 @@ def _told(done: "Exported") -> str:
     worst = max(value for name, value in checked["max_difference"].items() if name != "logits")
     point = about["operating_point"]
     threshold = f"{about['threshold']:.4g} ({point})" if point else "none"
-    temperature = f"{about['temperature']:.4g}" if about["temperature"] is not None else "none"
-    unsafe = " (unsafe: see temperature_reason)" if about["temperature_safe"] is False else ""
     lines = [
         f"Checked on {checked['images']} {checked['of']}, with {checked['runtime']}: "
-        f"probabilities differ from PyTorch's by {worst:.2g} at most",
-        f"Classes: {', '.join(about['classes'])}; threshold: {threshold}; temperature: {temperature}{unsafe}",
-        f"Written: {done.file} ({done.file.stat().st_size / 1e6:.3g} MB), {done.file.with_suffix('.json').name}",
+        f"probabilities differ from PyTorch's by {'less than 1e-7' if worst < 1e-7 else f'{worst:.2g} at most'}",
+        f"Classes: {', '.join(about['classes'])}; threshold: {threshold}; {_temperature(about)}",
+        f"Written: {done.file} ({done.file.stat().st_size / 1e6:.3g} MB), {done.about.name}",
         about["notice"] + (" It was trained on synthetic images." if about["synthetic"] else ""),
     ]
     return "\n".join(lines)
+
+
+def _temperature(about: Mapping[str, Any]) -> str:
+    """Its value, or why there is none or why it is not to be trusted."""
+    value, reason = about["temperature"], about["temperature_reason"]
+    why = f" ({reason})" if reason else ""
+    if value is None:
+        return f"temperature: none{why}"
+    return f"temperature: {value:.4g}" + (f", unsafe{why}" if about["temperature_safe"] is False else "")

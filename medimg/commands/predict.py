@@ -87,14 +87,14 @@ def main(arguments: Sequence[str]) -> int:
 def _predict(request: _Request) -> int:
     from medimg.inference.finding import find_model
     from medimg.inference.inputs import list_inputs
-    from medimg.inference.part_file import refuse_existing
+    from medimg.inference.part_file import refuse_unusable
     from medimg.inference.rows import Table, maps_folder
 
     folder = find_model(request.run, request.paths.folder)
     output = Path(request.output).expanduser().absolute()
-    refuse_existing(output)
-    augmentation = asked_augmentation(request.tta, request.augment)
     inputs = list_inputs(request.input, without=maps_folder(output))
+    refuse_unusable(output)
+    augmentation = asked_augmentation(request.tta, request.augment)
     _look_at_run(RunFolder(folder), request.checkpoint)
 
     from medimg.inference.predict import Loading, write_predictions
@@ -104,7 +104,7 @@ def _predict(request: _Request) -> int:
     predictor = load_predictor(folder, request.checkpoint, allow=request.allow)
     if request.tta:
         predictor = predictor.with_views(request.tta, augmentation)
-    table = Table.of(predictor, maps=request.explain)
+    table = Table.of(predictor, maps=request.explain, columns=inputs.columns)
     show(_said_of(predictor, table))
     if inputs.left_out:
         counts = ", ".join(f"{count} {suffix or 'without ending'}" for suffix, count in sorted(inputs.left_out.items()))
@@ -169,6 +169,8 @@ def _show_result(tally: "Tally", table: "Table", output: Path) -> None:
     counts = [f"{tally.classes[name]} {name}" for name in table.classes]
     positive = f"; {tally.positive} positive" if table.positive_class is not None else ""
     show(f"predictions: {tally.classes.total()} ({', '.join(counts)}{positive})")
+    if tally.kept:
+        show(f"{tally.kept} rows of before were kept")
     show(f"Written: {output}{f', {maps_folder(output)}' if table.maps else ''}")
     if tally.failed:
         shown = "".join(f"\n  {path}: {reason}" for path, reason in tally.first_failed)

@@ -23,6 +23,10 @@ from medimg.runs.checkpoints import find_checkpoint
 TOLERANCE = 1e-4  # of probabilities
 NOTICE = "Not for clinical use: a research model. Nothing that it computes is fit to decide about a patient."
 _BATCH = 8
+_HOW_IMAGES_GET_THERE = {
+    "filter": "torchvision.transforms.v2.functional.resize, bilinear, antialias=True; 8 bits stay 8 bits, then / 255",
+    "grey": "an image of one channel is repeated for each channel of the input",
+}
 
 
 @dataclass(frozen=True)
@@ -31,11 +35,13 @@ class Exported:
 
     Attributes:
         file: the model.
+        about: the JSON beside it.
         metadata: what is in it and in the JSON beside it.
         checked: what it was checked on, and the largest differences from the original.
     """
 
     file: Path
+    about: Path
     metadata: dict[str, Any]
     checked: dict[str, Any]
 
@@ -80,8 +86,9 @@ def export(
         differences = _differences(graph, kind.load(unfinished), images)
         checked = {"images": len(images), "of": source, "runtime": kind.runtime(), "max_difference": differences}
         _refuse_differences(file, checked)
-    write_json(file.with_suffix(".json"), {"file": file.name} | metadata | {"checked": checked})
-    return Exported(file, metadata, checked)
+    about = file.with_name(f"{file.name}.json")  # of each format one: they differ in what they were checked with
+    write_json(about, {"file": file.name} | metadata | {"checked": checked})
+    return Exported(file, about, metadata, checked)
 
 
 def _metadata(folder: RunFolder, weights: Path, classifier: ImageClassifier) -> dict[str, Any]:
@@ -92,7 +99,7 @@ def _metadata(folder: RunFolder, weights: Path, classifier: ImageClassifier) -> 
     results = folder.results() if is_best else {}
     points = results.get("operating_points") or {}
     chosen = (points.get("points") or {}).get(points.get("chosen")) or {}
-    temperature = results.get("temperature") or {}
+    temperature = results.get("temperature") or ({} if is_best else {"reason": "it was fitted to the best epoch alone"})
     size = classifier.preprocessing
     return {
         "notice": NOTICE,
@@ -115,7 +122,7 @@ def _metadata(folder: RunFolder, weights: Path, classifier: ImageClassifier) -> 
             "range": [0, 1],
             "window": folder.read_config().get("data", {}).get("window"),
         },
-        "preprocessing": size.as_dict(),
+        "preprocessing": size.as_dict() | _HOW_IMAGES_GET_THERE,
     }
 
 

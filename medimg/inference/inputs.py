@@ -6,14 +6,14 @@ import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from medimg.data.frames import expand_files
-from medimg.data.manifest import FILE_COLUMN, FRAME_COLUMN, Manifest, Record, normalise_path, read_table
+from medimg.data.manifest import FILE_COLUMN, FRAME_COLUMN, Manifest, Record, Row, normalise_path, read_table
 from medimg.data.problems import gathered
-from medimg.data.readers.sniff import may_be_nameless_dicom, suffix_of
+from medimg.data.readers.sniff import known_kind, may_be_nameless_dicom, suffix_of
 from medimg.data.sources import IMAGE_SUFFIXES
 from medimg.errors import RequestError
 
@@ -34,13 +34,18 @@ class Input(NamedTuple):
     file: str
     frame: int | None = None
     problem: str | None = None
+    values: tuple[str, ...] = ()  # of the CSV's other columns
 
 
 class Inputs(NamedTuple):
-    """All images of a request in the order of the table, and how many files of which ending are none."""
+    """All images of a request in the order of the table, and how many files of which ending are none.
+
+    `columns` are the names of what a CSV has besides path, file and frame.
+    """
 
     items: tuple[Input, ...]
     left_out: Counter[str]
+    columns: tuple[str, ...] = ()
 
     def digest(self) -> str:
         """SHA-256, as hex, over what there is to read: another list has another one."""
@@ -66,16 +71,25 @@ def list_inputs(given: str, without: Path | None = None) -> Inputs:
     if not path.exists():
         raise RequestError(f"input={given}: there is no such file or folder\n  looked in {Path.cwd()}\n  {_EXPECTED}")
     left_out: Counter[str] = Counter()
+    columns: tuple[str, ...] = ()
     if path.is_dir():
         found = sorted(_walk(path, without, left_out))
     elif suffix_of(path.name) == ".csv":
-        found = list(_rows(path))
+        columns, found = _listed(path)
     else:
-        found = [Input(_one_line(path.name), str(path), problem=_no_file(path))]
+        found = [_single(given, path)]
     if not found:
         others = f" but {left_out.total()} other files ({', '.join(sorted(left_out))})" if left_out else ""
         raise RequestError(f"input={given}: there is no image in it{others}\n  {_EXPECTED}")
-    return Inputs(tuple(item for one in found for item in _expanded(one)), left_out)
+    return Inputs(tuple(item for one in found for item in _expanded(one)), left_out, columns)
+
+
+def _single(given: str, file: Path) -> Input:
+    """One file, that has the name or the content of an image."""
+    problem = _no_file(file)
+    if problem is None and not _may_be_image(file.name) and known_kind(file) is None:
+        raise RequestError(f"input={given}: this is no image\n  {_EXPECTED}")
+    return Input(_one_line(file.name), str(file), problem=problem)
 
 
 def _walk(root: Path, without: Path | None, left_out: Counter[str]) -> Iterator[Input]:
@@ -116,9 +130,15 @@ def _no_file(file: Path) -> str | None:
     return None if regular else "this is no regular file"
 
 
-def _rows(file: Path) -> Iterator[Input]:
+def _listed(file: Path) -> tuple[tuple[str, ...], list[Input]]:
+    """The other columns of a CSV, and its images."""
+    names, rows = read_table(file, needed=("path",))
+    columns = tuple(name for name in names if name and name not in {"path", FILE_COLUMN, FRAME_COLUMN})
+    return columns, list(_rows(file, rows, columns))
+
+
+def _rows(file: Path, rows: Iterable[Row], columns: Sequence[str]) -> Iterator[Input]:
     """The images that a CSV names, relative to its own folder; a run's manifest.csv names frames as well."""
-    _, rows = read_table(file, needed=("path",))
     for row in rows:
         path, frame = row.values["path"], row.values.get(FRAME_COLUMN, "")
         if not path or (frame and not (frame.isascii() and frame.isdigit())):
@@ -126,7 +146,8 @@ def _rows(file: Path) -> Iterator[Input]:
             raise RequestError(f"{file}: row {row.number}: {wrong}")
         path = normalise_path(path)
         where = file.parent / (row.values.get(FILE_COLUMN) or path)
-        yield Input(_one_line(path), str(where), int(frame) if frame else None, _no_file(where))
+        values = tuple(_one_line(row.values[name]) for name in columns)
+        yield Input(_one_line(path), str(where), int(frame) if frame else None, _no_file(where), values)
 
 
 def _expanded(item: Input) -> list[Input]:
@@ -139,7 +160,7 @@ def _expanded(item: Input) -> list[Input]:
     source = Manifest(file.parent, (Record(item.path, "", file=item.file),))
     with gathered():  # what is wrong with a file is said by whoever reads it
         records = expand_files(source, "expand").records
-    return [Input(record.path, item.file, record.frame) for record in records]
+    return [item._replace(path=record.path, frame=record.frame) for record in records]
 
 
 def _archived(item: Input, file: Path) -> list[Input]:
@@ -154,7 +175,7 @@ def _archived(item: Input, file: Path) -> list[Input]:
         return [item._replace(problem=str(error))]
     names = [name for split, member in images.items() for name in row_names(split, member)]
     # without a row: reading it says what an archive has to hold
-    return [Input(f"{item.path}#{name}", item.file, row) for row, name in enumerate(names)] or [item]
+    return [item._replace(path=f"{item.path}#{name}", frame=row) for row, name in enumerate(names)] or [item]
 
 
 def _one_line(text: str) -> str:

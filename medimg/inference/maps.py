@@ -3,12 +3,14 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from medimg.data.readers.sniff import suffix_of
+from medimg.data.sources import IMAGE_SUFFIXES
 from medimg.inference.predictor import Predictor
 from medimg.inference.rows import maps_folder
 from medimg.models.explain import class_maps
@@ -49,7 +51,8 @@ class MapWriter:
 
     def _name(self, position: int, path: str) -> str:
         """The position makes it unique, the path tells people which image it is."""
-        safe = re.sub(r"[^A-Za-z0-9._-]+", "-", path)[-_LONGEST:].strip("-.")
+        stem = path.removesuffix(PurePosixPath(path).suffix) if suffix_of(path) in IMAGE_SUFFIXES else path
+        safe = re.sub(r"[^A-Za-z0-9._-]+", "-", stem)[-_LONGEST:].strip("-.")
         return f"{position:0{len(str(self.total - 1))}d}_{safe}.png"
 
 

@@ -20,6 +20,16 @@ def refuse_existing(file: Path) -> None:
         raise RequestError(f"{file} is there already, and is not written over\n  give another output=")
 
 
+def refuse_unusable(file: Path) -> None:
+    """Raises RequestError where a table of this name cannot be written, before anything is computed for it."""
+    refuse_existing(file)
+    if file.suffix.lower() != ".csv":
+        raise RequestError(f"output={file.name}: the table is a CSV, and its name ends in .csv")
+    home = next(folder for folder in file.parents if folder.exists())
+    if not home.is_dir() or not os.access(home, os.W_OK | os.X_OK):
+        raise RequestError(f"output={file}: nothing can be written into {home}\n  give another output=")
+
+
 class PartFile:
     """Rows on their way to `file`: in `.NAME.part` beside it, and in `.NAME.part.json` what they are the answer to.
 

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from medimg.config import TrainerConfig
 from medimg.errors import RequestError
-from medimg.inference.inputs import Inputs
+from medimg.inference.inputs import Input, Inputs
 from medimg.inference.part_file import PartFile
 from medimg.inference.predictor import Predictor
 from medimg.inference.reading import InputBatch, batches
@@ -69,6 +69,7 @@ def write_predictions(
         for row in part.take_up((item.path for item in inputs.items), _whole_batches(len(inputs.items), loading)):
             tally.add(row, table.header)
             done += 1
+        tally.kept = done
         # between batches, where no worker is in the middle of handing one over
         with interrupts.deferred(), closing(work.from_position(done, loading)) as answers:
             for rows in answers:
@@ -119,23 +120,30 @@ class _Work:
     def _rows(self, batch: InputBatch) -> list[Row]:
         """The rows of a batch, those that could not be read included, in the order of the list."""
         items = self.inputs.items
-        rows = {place: self.table.failed(items[place].path, reason) for place, reason in batch.problems.items()}
+        rows = {
+            place: self.table.failed(items[place].path, reason, items[place].values)
+            for place, reason in batch.problems.items()
+        }
         if batch.positions:
-            rows |= self._answered(batch, [items[place].path for place in batch.positions])
+            rows |= self._answered(batch, [items[place] for place in batch.positions])
         return [rows[place] for place in sorted(rows)]
 
-    def _answered(self, batch: InputBatch, paths: list[str]) -> dict[int, Row]:
+    def _answered(self, batch: InputBatch, items: list[Input]) -> dict[int, Row]:
         """The rows of what could be read, by position."""
         moved = dict(zip(self.predictor.readings, self.fabric.to_device(batch.images), strict=True))
         images = [moved[member.reading] for member in self.predictor.members]
         with torch.inference_mode(), self.fabric.autocast():
             logits = self.predictor.logits(images, torch.tensor(batch.positions)).cpu().double()
-        pictures = [""] * len(paths)
+        pictures = [""] * len(items)
         if self.writer is not None:
             targets = logits.argmax(dim=1).to(self.fabric.device)
-            pictures = self.writer.write(self.predictor, images, targets, batch.positions, paths)
-        answers = zip(batch.positions, paths, logits.numpy(), pictures, strict=True)
-        return {place: self.table.row(path, values, picture) for place, path, values, picture in answers}
+            pictures = self.writer.write(
+                self.predictor, images, targets, batch.positions, [item.path for item in items]
+            )
+        answers = zip(batch.positions, items, logits.numpy(), pictures, strict=True)
+        return {
+            place: self.table.row(item.path, values, picture, item.values) for place, item, values, picture in answers
+        }
 
 
 def _map_writer(file: Path, total: int) -> "MapWriter":

@@ -13,6 +13,7 @@ from medimg.config.windows import WindowValue
 from medimg.data.dataset import stack
 from medimg.data.preprocessing import Preprocessing
 from medimg.data.readers import read_image
+from medimg.data.readers.refusals import CURE
 from medimg.errors import RequestError
 from medimg.inference.inputs import Input
 from medimg.processes import die_with
@@ -108,5 +109,5 @@ def _start_worker(parent: int, _: int) -> None:
 
 
 def _reason(message: str, item: Input) -> str:
-    """In one line, and without the file, which stands beside it."""
-    return " ".join(message.removeprefix(f"{item.file}: ").split())
+    """In one line, without the file, which stands beside it, and without what to do about it in a data set."""
+    return " ".join(message.removeprefix(f"{item.file}: ").removesuffix(f" {CURE}").split())

@@ -26,6 +26,7 @@ Row = list[str]
 class Table:
     """How logits become a row.
 
+    `columns` are those of the CSV that named the images; one that is called like ours gets `input_` before its name.
     `threshold` is the probability of `positive_class` from which on the answer is yes; None: no column for it.
     """
 
@@ -34,19 +35,25 @@ class Table:
     threshold: float | None = None
     temperature: float | None = None
     maps: bool = False
+    columns: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, predictor: "Predictor", *, maps: bool = False) -> Self:
+    def of(cls, predictor: "Predictor", *, maps: bool = False, columns: tuple[str, ...] = ()) -> Self:
         """The table of what a predictor says. Where no operating point was chosen, the larger probability decides."""
         positive = predictor.positive_class
         threshold = 0.5 if predictor.threshold is None else predictor.threshold
-        return cls(predictor.classes, positive, threshold if positive else None, predictor.temperature, maps)
+        return cls(predictor.classes, positive, threshold if positive else None, predictor.temperature, maps, columns)
 
     @property
     def header(self) -> Row:
         """The columns; numbers are in full precision."""
+        ours = self._answer
+        carried = [f"input_{name}" if name in {"path", *ours} else name for name in self.columns]
+        return ["path", *carried, *ours]
+
+    @property
+    def _answer(self) -> Row:
         return [
-            "path",
             "prediction",
             *(f"prob_{name}" for name in self.classes),
             *(f"calibrated_{name}" for name in self.classes if self.temperature is not None),
@@ -55,36 +62,40 @@ class Table:
             "error",
         ]
 
-    def row(self, path: str, logits: NDArray[np.floating[Any]], picture: str = "") -> Row:
+    def row(self, path: str, logits: NDArray[np.floating[Any]], picture: str = "", values: Sequence[str] = ()) -> Row:
         """The row of an image with logits [K]; one with what is no number, as of a broken model, is an error."""
         if not np.isfinite(logits).all():
-            return self.failed(path, "the model's answer is not a finite number")
+            return self.failed(path, "the model's answer is not a finite number", values)
         plain = softmax(logits[None])[0]
-        cells = [path, self.classes[int(logits.argmax())], *_full(plain)]
+        cells = [path, *values, self.classes[int(logits.argmax())], *_full(plain)]
         if self.temperature is not None:
             cells += _full(softmax(logits[None] / self.temperature)[0])
         if self.threshold is not None and self.positive_class is not None:
             cells.append("yes" if plain[self.classes.index(self.positive_class)] >= self.threshold else "no")
         return [*cells, *([picture] if self.maps else []), ""]
 
-    def failed(self, path: str, reason: str) -> Row:
+    def failed(self, path: str, reason: str, values: Sequence[str] = ()) -> Row:
         """The row of an image that cannot be read."""
-        return [path, *[""] * (len(self.header) - 2), reason]
+        return [path, *values, *[""] * (len(self._answer) - 1), reason]
 
 
 @dataclass
 class Tally:
-    """What rows come to: images by class, and those without an answer, the first few with the reason."""
+    """What rows come to: images by class, and those without an answer, the first few with the reason.
+
+    `kept` is how many of all rows were there from a request that was ended.
+    """
 
     classes: Counter[str] = field(default_factory=Counter)
     positive: int = 0
     failed: int = 0
+    kept: int = 0
     first_failed: list[tuple[str, str]] = field(default_factory=list)
 
     def add(self, row: Row, header: Sequence[str]) -> None:
         """Counts a row."""
         if not row[-1]:
-            self.classes[row[1]] += 1
+            self.classes[row[header.index("prediction")]] += 1
             self.positive += "positive" in header and row[header.index("positive")] == "yes"
             return
         self.failed += 1

@@ -88,6 +88,7 @@ def test_a_folder_with_broken_images(home: Path, ask: Ask) -> None:
     assert "left out, as they are no images: 1 .txt" in err
     assert "no prediction for 4 of 40" in err and "03.png: " in err and "and 1 more" in err
     assert not list(home.glob(".predictions*"))
+    assert not any("remove it" in row["error"] for row in bad.values())
 
 
 def test_it_says_what_the_run_itself_wrote(home: Path, ask: Ask, tiny_run: Run) -> None:
@@ -161,6 +162,7 @@ def test_killed_in_the_middle_of_a_row(home: Path, ask: Ask, monkeypatch: pytest
     code, out, err = ask(*given)
     assert (code, len(added)) == (1, 24)
     assert Path("predictions.csv").read_bytes() == whole
+    assert "16 rows of before were kept" in out
     assert "predictions: 36 " in out and "no prediction for 4 of 40" in err  # those of before are counted as well
     assert not list(home.glob(".predictions*"))
 
@@ -229,6 +231,17 @@ def test_a_csv_and_a_single_image(home: Path, ask: Ask) -> None:
     assert float(alone["prob_covid"]) == pytest.approx(float(second["prob_covid"]), abs=1e-6)
 
 
+def test_other_columns_of_a_csv_stand_beside_the_answers(home: Path, ask: Ask) -> None:
+    lines = ["path,sex,error,note", 'a/12.jpg,F,none,"a, b"', "03.png,M,,"]
+    Path("images/list.csv").write_text("\n".join(lines) + "\n")
+    assert ask("input=images/list.csv")[0] == 1
+    first, second = rows()
+    assert list(first)[:5] == ["path", "sex", "input_error", "note", "prediction"] and list(first)[-1] == "error"
+    assert [first[name] for name in ("sex", "input_error", "note", "error")] == ["F", "none", "a, b", ""]
+    assert second["sex"] == "M" and second["error"] and not second["prediction"]
+    assert first["prediction"] in {"normal", "covid"}
+
+
 def test_a_folder_of_dicom(home: Path, ask: Ask) -> None:
     stored = np.random.default_rng(0).integers(0, 4096, (2, 16, 16), dtype=np.uint16)
     make_dicom(home / "scans" / "IM1", stored[0])
@@ -245,11 +258,11 @@ def test_pictures_of_what_speaks_for_the_class(home: Path, ask: Ask) -> None:
     Path("images/list.csv").write_text("path\na/12.jpg\n00.png\n03.png\n")
     assert ask("input=images/list.csv", "explain=true", "output=out.csv")[0] == 1
     found = rows(Path("out.csv"))
-    assert [row["map"] for row in found] == ["out_maps/0_a-12.jpg.png", "out_maps/1_00.png.png", ""]
+    assert [row["map"] for row in found] == ["out_maps/0_a-12.png", "out_maps/1_00.png", ""]
     for row in found[:2]:
         with Image.open(row["map"]) as picture:
             assert picture.height == 64 and picture.width > 128
-    assert sorted(path.name for path in Path("out_maps").iterdir()) == ["0_a-12.jpg.png", "1_00.png.png"]
+    assert sorted(path.name for path in Path("out_maps").iterdir()) == ["0_a-12.png", "1_00.png"]
 
 
 def test_an_unfinished_table_with_pictures_goes_on(home: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -317,6 +330,10 @@ def test_an_ensemble(home: Path, ask: Ask, tiny_run: Run) -> None:
         (["input=images", "tta=1,2"], ["tta=1,2", "one value"]),
         (["input=empty"], ["input=empty", "no image"]),
         (["input=images", "output=images"], ["output=", "images"]),
+        (["input=images", "output=x.xlsx"], ["output=x.xlsx", "ends in .csv"]),
+        (["input=images", "output=images/00.png/x.csv"], ["nothing can be written into", "00.png"]),
+        (["input=none", "output=x.xlsx"], ["input=none"]),
+        (["input=images/notes.txt"], ["input=images/notes.txt", "no image"]),
     ],
 )
 def test_what_is_wrong_is_said(home: Path, ask: Ask, given: list[str], named: list[str]) -> None:
@@ -335,6 +352,7 @@ def test_a_run_that_is_not_there(home: Path, ask: Ask) -> None:
 
 def test_mistakes_are_answered_before_torch_is_loaded(home: Path, tiny_run: Run) -> None:
     cases = [["run=latest", "input=x"], [f"run={tiny_run[0].path}", "input=none"], ["--help"]]
+    cases += [[f"run={tiny_run[0].path}", "input=images", given] for given in ("checkpoint=5", "output=x.txt")]
     program = (
         "import sys\n"
         "from medimg.cli import main\n"
@@ -345,4 +363,4 @@ def test_mistakes_are_answered_before_torch_is_loaded(home: Path, tiny_run: Run)
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=home, env=environment, capture_output=True, text=True, check=True
     )
-    assert done.stderr.splitlines()[-2:] == ["[2, 2, 0]", "[]"]
+    assert done.stderr.splitlines()[-2:] == ["[2, 2, 0, 2, 2]", "[]"]

@@ -79,7 +79,7 @@ def test_what_the_file_carries(copy: RunFolder) -> None:
     assert (props["temperature"], props["temperature_safe"]) == ("1.7", "false")
     assert json.loads(props["input"])["shape"] == ["batch", 3, 64, 64]
     assert "Not for clinical use" in props["notice"]
-    beside = json.loads(done.file.with_suffix(".json").read_text())
+    beside = json.loads(done.about.read_text())
     assert {key: beside[key] if isinstance(beside[key], str) else json.dumps(beside[key]) for key in props} == props
     assert beside["file"] == "model.onnx"
     assert beside["checked"]["of"] == "validation and test images of the run"
@@ -99,7 +99,7 @@ def test_torch_export_is_the_same(copy: RunFolder, tmp_path: Path) -> None:
     assert {name: tuple(value.shape) for name, value in outputs.items()} == dict.fromkeys(
         ("logits", "probability", "calibrated"), (3, 2)
     )
-    assert sorted(path.name for path in done.file.parent.iterdir()) == ["covid.json", "covid.pt2"]
+    assert sorted(path.name for path in done.file.parent.iterdir()) == ["covid.pt2", "covid.pt2.json"]
 
 
 def test_older_runs_have_no_threshold_and_no_temperature(copy: RunFolder) -> None:

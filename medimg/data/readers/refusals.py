@@ -9,6 +9,7 @@ from medimg.errors import RequestError
 # As Pillow refuses them (twice its MAX_IMAGE_PIXELS): a small file that claims to be huge is damaged, or meant to harm.
 MOST_PIXELS = 178_956_970
 PICTURES_HAVE_NONE = "this is a picture: grey levels that were windowed already when it was exported"
+CURE = "Replace it, or remove it from the data."
 NO_CT = "this DICOM file is no CT"
 
 
@@ -24,9 +25,7 @@ class SettingError(RequestError):
 
 def unreadable(file: Path, reason: str) -> RequestError:
     """The error of a file that cannot be read, with what to do about it."""
-    return RequestError(
-        f"{file}: the image cannot be read: {reason.rstrip('.')}. Replace it, or remove it from the data."
-    )
+    return RequestError(f"{file}: the image cannot be read: {reason.rstrip('.')}. {CURE}")
 
 
 def setting_error(file: Path, cause: str, cure: str) -> SettingError:
