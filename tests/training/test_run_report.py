@@ -20,7 +20,7 @@ Run = tuple[RunFolder, TrainConfig]
 
 
 def quick(home: Path, cache: Path) -> TrainConfig:
-    data = ["data=covid_phantom", "data.size=32", "data.patients_per_class=8", "evaluation.resamples=10"]
+    data = ["data=covid_phantom", "data.size=32", "data.patients_per_class=8", "evaluation.resamples=100"]
     return load(
         [*TINY, *data, "model.widths=[4]", "trainer.max_epochs=1", f"paths.runs={home}", f"paths.cache={cache}"]
     )
