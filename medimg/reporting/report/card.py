@@ -63,7 +63,7 @@ def _hash(text: str) -> str:
 
 def _plain(cell: Any) -> str:
     """The text of a cell without its tags."""
-    return str(cell.striptags()) if isinstance(cell, Markup) else str(cell)
+    return str(cell.striptags()).replace("\xa0", " ") if isinstance(cell, Markup) else str(cell)
 
 
 def _table(found: Table) -> str:

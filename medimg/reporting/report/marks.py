@@ -46,7 +46,7 @@ class Remarks:
     def mark(self, name: str) -> Markup:
         """What goes into the cell."""
         found = self._marks.get(self._texts.get(name, ""))
-        return Markup(" <sup>{}</sup>").format(found) if found else Markup("")
+        return Markup("&nbsp;<sup>{}</sup>").format(found) if found else Markup("")
 
     def notes(self) -> list[Markup]:
         """What goes below the table."""
@@ -115,7 +115,8 @@ def interval(value: Cited, digits: int = 3) -> Markup:
     """`0.760 to 0.850`; nothing where there is none."""
     if not value.known:
         return Markup("")
-    return Number(Markup("{} to {}").format(score(value.at(0), digits), score(value.at(1), digits)))
+    ends = score(value.at(0), digits), score(value.at(1), digits)
+    return Number(Markup('<span class="interval">{} to {}</span>').format(*ends))
 
 
 def with_interval(value: Cited, found: Cited) -> Markup:

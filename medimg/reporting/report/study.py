@@ -16,7 +16,7 @@ from medimg.reporting.leaderboard import cautions, relative, shared_columns
 from medimg.reporting.report import marks
 from medimg.reporting.report.cited import Cited
 from medimg.reporting.report.marks import Number, Remarks, Table, count, score, text, time, with_interval
-from medimg.reporting.scores import WHOLE
+from medimg.reporting.scores import WHOLE, metric_in_words
 from medimg.reporting.tables import readable
 from medimg.runs.leaderboard import Board, Entry, Section
 from medimg.runs.records import Run
@@ -84,6 +84,7 @@ def render_study(board: Board, target: Path, title: str) -> str:
         title=title,
         board=board,
         marks=marks,
+        in_words=metric_in_words,
         sections=[_section(board, section, rows, target) for section in board.sections],
         picture=data_url(picture.read_bytes(), "image/png") if picture.is_file() else None,
         failures=[_Failure(run, _link(run, target), run.problem or _reason(run)) for run in board.unranked],
@@ -135,7 +136,7 @@ def _ranking(board: Board, section: Section, rows: Sequence[Cited]) -> Table:
     """The settings of a section, the best first."""
     columns = section.split_columns(board.columns)[0]
     titles = [column.title for column in columns]
-    header = ["rank", *titles, section.first.metric, "runs", "test", "time", "status"]
+    header = ["rank", *titles, metric_in_words(section.first.metric), "runs", "test", "time", "status"]
     found = []
     for entry, row in zip(section.entries, rows, strict=True):
         cells = [_cell(row.at(one.key)) for one in columns]
