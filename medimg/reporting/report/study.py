@@ -19,6 +19,7 @@ from medimg.reporting.report.marks import Number, Remarks, Table, count, score, 
 from medimg.reporting.scores import WHOLE, metric_in_words
 from medimg.reporting.tables import readable
 from medimg.runs.leaderboard import Board, Entry, Section
+from medimg.runs.looks import was_looked_at
 from medimg.runs.records import Run
 
 _TABLE = "leaderboard.csv"
@@ -175,7 +176,7 @@ def _chosen(section: Section, target: Path) -> _Chosen:
         rows.append([*_seeds(run, place), *scores, _link(run, target)])
     table = Table.filled(["seed", "fold", *names.values(), "run"], rows, remarks.notes())
     commands = [f"medimg evaluate run={quote(run.folder.shown)} split=test" for run in _one_a_fold(entry)]
-    return _Chosen(table, commands, looked=any(run.test for run in entry.runs))
+    return _Chosen(table, commands, looked=any(run.test or was_looked_at(run.folder) for run in entry.runs))
 
 
 def _seeds(run: Run, place: str) -> list[Markup]:
