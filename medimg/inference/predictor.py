@@ -16,6 +16,7 @@ from medimg.config.augment import AugmentConfig
 from medimg.config.check import Allowed
 from medimg.config.data import WindowKey
 from medimg.errors import RequestError
+from medimg.files import sha256
 from medimg.inference.loading import load_classifier
 from medimg.inference.reading import Reading
 from medimg.models.classifier import ImageClassifier
@@ -125,6 +126,7 @@ class _WrittenMember(msgspec.Struct):
 
     run: str
     checkpoint: str = "best"
+    sha256: str | None = None
 
 
 class _Written(msgspec.Struct):
@@ -167,6 +169,11 @@ def _ensemble(folder: Path, allow: Allowed | None) -> Predictor:
     for entry in written.members:
         run = RunFolder((folder / entry.run).resolve())
         members.append(_member(run, find_checkpoint(run, entry.checkpoint), allow))
+        if entry.sha256 not in {None, members[-1].identity}:
+            raise RequestError(
+                f"{run.shown} is not the model any more that {RunFolder(folder).shown} was made of\n"
+                "  medimg ensemble with the same runs makes it anew"
+            )
         found, expected = members[-1].classifier.classes, tuple(written.classes or members[0].classifier.classes)
         if found != expected:
             raise RequestError(f"{run.shown} knows the classes {list(found)}, and the ensemble {list(expected)}")
@@ -183,15 +190,13 @@ def _member(run: RunFolder, checkpoint: Path, allow: Allowed | None) -> Member:
         augmentation = msgspec.convert(config.get("augment") or {}, AugmentConfig)
     except (KeyError, AttributeError, msgspec.ValidationError) as error:
         raise RequestError(f"{run.config_file} is not a configuration of medimg: {error}") from None
-    with checkpoint.open("rb") as stream:
-        identity = hashlib.file_digest(stream, "sha256").hexdigest()
     return Member(
         classifier=classifier,
         reading=Reading(classifier.preprocessing.without_normalisation(), window),
         augmentation=augmentation,
         seed=int(config.get("seed", 0)),
         precision=(config.get("trainer") or {}).get("precision", "auto"),
-        identity=identity,
+        identity=sha256(checkpoint),
     )
 
 

@@ -145,3 +145,15 @@ def test_views_are_those_of_the_training_unless_told(tiny_run: Run) -> None:
     assert plain.with_views(2, AugmentConfig(rotate=3.0)).members[0].augmentation == AugmentConfig(rotate=3.0)
     with pytest.raises(RequestError, match="augment=rotate_zoom"):
         plain.with_views(2, AugmentConfig())
+
+
+def test_an_ensemble_of_a_run_that_was_trained_on_is_refused(copy: RunFolder, tmp_path: Path) -> None:
+    home = ensemble(tmp_path / "both", (copy, "best"))
+    written = json.loads((home / "ensemble.json").read_text())
+    written["members"][0]["sha256"] = load_predictor(copy.path).members[0].identity
+    (home / "ensemble.json").write_text(json.dumps(written))
+    load_predictor(home)
+    written["members"][0]["sha256"] = "0" * 64
+    (home / "ensemble.json").write_text(json.dumps(written))
+    with pytest.raises(RequestError, match="is not the model any more"):
+        load_predictor(home)
