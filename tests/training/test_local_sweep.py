@@ -48,7 +48,7 @@ def test_killed_half_way_and_started_again(sweep: SweepProcess) -> None:
     assert again.stderr.count("skipped") == len(done)
     for job in sweep.jobs():
         good = job not in sweep.jobs(FAILS)
-        assert (job / "train.log").read_text().count("best epoch") == good
+        assert (job / "train.log").read_text().count(": best epoch ") == good
         if good:
             assert epochs(job) == ["0", "1"]
 

@@ -29,7 +29,7 @@ def test_two_jobs_of_which_one_fails(launcher: str, tmp_path: Path) -> None:
     again = sweep.run(*phantoms, "optimizer.lr=0.01", f"hydra/launcher={launcher}")
     assert again.returncode == 0, again.stderr
     log = (sweep.jobs("0.01")[0] / "train.log").read_text()
-    assert log.count("best epoch") == log.count("skipped") == 1
+    assert log.count(": best epoch ") == log.count("skipped") == 1
 
 
 def test_one_that_is_not_installed_names_the_extra(
