@@ -1,15 +1,13 @@
 """Whether a model was made of images that it is about to be scored on."""
 
-import hashlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from medimg.data.manifest import SPLITS, Manifest, Record, Split, examples
+from medimg.files import sha256
 
 log = logging.getLogger(__name__)
-
-_PIECE = 1 << 20
 
 
 def seen_in(own: Manifest, manifest: Manifest, records: Sequence[Record]) -> dict[Split, list[str]]:
@@ -61,12 +59,4 @@ def _size(file: Path) -> int | None:
 
 
 def _contents(files: Iterable[Path]) -> dict[Path, str]:
-    return {file: _digest(file) for file in files}
-
-
-def _digest(file: Path) -> str:
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while piece := stream.read(_PIECE):
-            digest.update(piece)
-    return digest.hexdigest()
+    return {file: sha256(file) for file in files}

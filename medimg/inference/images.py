@@ -138,7 +138,7 @@ def refuse_seen(images: Images, split: Split, folder: RunFolder) -> None:
             f"temperature were chosen: a score on these is too good\n  {cure}"
         )
     if test := seen["test"]:
-        log.info("%s are test images of %s itself", told(test, len(records)), folder.shown)
+        log.warning("%s are test images of %s itself", told(test, len(records)), folder.shown)
 
 
 def _recorded(folder: RunFolder) -> str | None:

@@ -1,6 +1,6 @@
 """The figures of an evaluation, one function each, drawn from numbers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -69,11 +69,7 @@ def roc_figure(
     """
     figure, axes = new_figure()
     axes.plot([0, 1], [0, 1], color=_GREY, linewidth=1, linestyle=":")
-    entries: Entries = []
-    for number, (name, is_one, odds) in enumerate(_one_vs_rest(labels, logits, classes, positive)):
-        x, y, _ = roc_points(is_one, odds)
-        if len(x):
-            entries.append((name, axes.plot(x, y, **line_style(number))[0]))
+    entries = _curves(axes, _one_vs_rest(labels, logits, classes, positive), roc_points)
     _mark(axes, entries, points or {})
     _finish(axes, entries, "1 - specificity", "sensitivity", "ROC", "lower right")
     return figure
@@ -92,12 +88,8 @@ def precision_recall_figure(
     With one line its dotted companion is the share of positive images, which is the precision of guessing.
     """
     figure, axes = new_figure()
-    entries: Entries = []
     lines = _one_vs_rest(labels, logits, classes, positive)
-    for number, (name, is_one, odds) in enumerate(lines):
-        x, y, _ = precision_recall_points(is_one, odds)
-        if len(x):
-            entries.append((name, axes.plot(x, y, drawstyle="steps-pre", **line_style(number))[0]))
+    entries = _curves(axes, lines, precision_recall_points, drawstyle="steps-pre")
     if len(lines) == 1 and entries:
         guess = axes.axhline(float(lines[0][1].mean()), color=_GREY, linewidth=1, linestyle=":")
         entries.append(("guessing", guess))
@@ -154,9 +146,23 @@ def training_figure(epochs: Sequence[int], lines: Mapping[str, Sequence[float]],
     return figure
 
 
+_Line = tuple[str, NDArray[np.bool_], NDArray[np.float64]]
+_Points = Callable[[NDArray[np.bool_], NDArray[np.float64]], tuple[NDArray[np.float64], ...]]
+
+
+def _curves(axes: Axes, lines: Sequence[_Line], points: _Points, **style: Any) -> Entries:
+    """Draws what is defined of the lines; what the legend says of them."""
+    entries: Entries = []
+    for number, (name, is_one, odds) in enumerate(lines):
+        x, y, *_ = points(is_one, odds)
+        if len(x):
+            entries.append((name, axes.plot(x, y, **style, **line_style(number))[0]))
+    return entries
+
+
 def _one_vs_rest(
     labels: NDArray[np.integer[Any]], logits: NDArray[np.floating[Any]], classes: Sequence[str], positive: str | None
-) -> list[tuple[str, NDArray[np.bool_], NDArray[np.float64]]]:
+) -> list[_Line]:
     """Name, membership and log-odds, which keep the order that probabilities near 1 lose, of each line."""
     wide = logits.astype(np.float64)
     shown = [positive] if positive is not None else list(classes)[:_MOST_CLASSES]
