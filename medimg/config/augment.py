@@ -4,11 +4,11 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from medimg.config.base import BelowOne, Node, NonNegative, UnitInterval
+from medimg.config.base import BelowOne, Node, NonNegative, PositiveInt, UnitInterval
 
 
 class AugmentConfig(Node, frozen=True, kw_only=True):
-    """Ranges from which parameters are drawn anew for each image and epoch."""
+    """Ranges from which parameters are drawn anew for each image and epoch, or for each image and view."""
 
     rotate: Annotated[float, Meta(ge=0, le=180, description="degrees, to either side")] = 0.0
     zoom: Annotated[BelowOne, Meta(description="0.1: between 0.9 and 1.1 times the size")] = 0.0
@@ -21,3 +21,7 @@ class AugmentConfig(Node, frozen=True, kw_only=True):
     ] = 0.0
     horizontal_flip: Annotated[UnitInterval, Meta(description="probability; a mirrored chest is another anatomy")] = 0.0
     vertical_flip: Annotated[UnitInterval, Meta(description="probability; a mirrored chest is another anatomy")] = 0.0
+    views: Annotated[
+        PositiveInt | None,
+        Meta(description="with a frozen trunk, so many variations of each image, in turn; null: always new ones"),
+    ] = None

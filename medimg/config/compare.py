@@ -13,6 +13,8 @@ FREE = (
     "callbacks.learning_rate",
     "callbacks.pruning",
     "ckpt_path",
+    "data.cache",
+    "data.cache_limit",
     "data.check",
     "data.num_workers",
     "data.root",

@@ -28,7 +28,16 @@ class DataConfig(Component, frozen=True, kw_only=True):
         Meta(description="subtract the backbone's mean and divide by its standard deviation; false: values in 0..1"),
     ] = True
     batch_size: Annotated[int, Meta(ge=1, description="images a step, on each device")] = 32
-    num_workers: Annotated[int, Meta(ge=0, description="processes that load images")] = 2
+    num_workers: Annotated[
+        int, Meta(ge=0, description="how many read images: threads, or with cache=none processes; 0: the main one")
+    ] = 2
+    cache: Annotated[
+        Literal["auto", "none", "disk", "memory"],
+        Meta(description="where decoded images, and features of a frozen trunk, are kept; auto: where there is room"),
+    ] = "auto"
+    cache_limit: Annotated[
+        float, Meta(gt=0, description="GB that they may take on disk in all; the longest unused go first")
+    ] = 50.0
     sampler: Annotated[
         Literal["shuffle", "balanced"],
         Meta(description="order of training images; balanced draws every class equally often"),

@@ -18,6 +18,11 @@ from medimg.randomness import Stream, derive_seed, uniform
 _ROTATE, _ZOOM, _SHIFT_X, _SHIFT_Y, _SHEAR, _FLIP_X, _FLIP_Y, _BRIGHTNESS, _CONTRAST, _NOISE = range(10)
 
 
+def varies(config: AugmentConfig) -> bool:
+    """Whether images are changed at all."""
+    return any(value for name, value in msgspec.structs.asdict(config).items() if name != "views")
+
+
 def augment(images: Tensor, samples: Tensor, config: AugmentConfig, seed: int, epoch: int) -> Tensor:
     """Vary each image in its own way: moved and turned first, then brightness, contrast and noise, then cut to 0..1.
 
@@ -28,15 +33,17 @@ def augment(images: Tensor, samples: Tensor, config: AugmentConfig, seed: int, e
         samples: integer [B], what tells the images apart: their positions in the manifest.
         config: the ranges; where all are zero, `images` itself comes back.
         seed: the training seed.
-        epoch: parameters are drawn anew for each epoch.
+        epoch: parameters are drawn anew for each epoch, or come again after `config.views` of them.
 
     Returns:
         [B, C, H, W], of the same dtype and on the same device.
     """
     if not images.is_floating_point():
         raise TypeError(f"augment needs values in 0..1, not {images.dtype}: call Preprocessing.to_unit first")
-    if not any(msgspec.structs.astuple(config)):
+    if not varies(config):
         return images
+    if config.views is not None:
+        epoch %= config.views
     numbers: list[int] = samples.tolist()
     draws = uniform(derive_seed(seed, Stream.AUGMENT), epoch, numbers, 10)
     if any((config.rotate, config.zoom, config.translate, config.shear, config.horizontal_flip, config.vertical_flip)):

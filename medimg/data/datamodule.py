@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import lightning as L
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from medimg.config import (
     AugmentConfig,
@@ -22,8 +22,11 @@ from medimg.config import (
     MedMNISTConfig,
 )
 from medimg.data.augment import augment
+from medimg.data.cache.opening import Cache
 from medimg.data.dataset import Batch, ImageDataset, collate, raise_unreadable
+from medimg.data.images import Images, KeptImages, open_images
 from medimg.data.load import load_manifest
+from medimg.data.loader import AheadLoader
 from medimg.data.manifest import Manifest, Split
 from medimg.data.preprocessing import Preprocessing
 from medimg.data.sampler import EpochSampler, ShardSampler
@@ -34,6 +37,16 @@ from medimg.processes import die_with
 def default_cache() -> Path:
     """Where caches go unless told otherwise."""
     return Path(os.environ.get("MEDIMG_CACHE", "~/.cache/medimg")).expanduser()
+
+
+class FeatureSource(Protocol):
+    """Gives what a frozen trunk makes of a split's images."""
+
+    def of(self, dataset: ImageDataset, sampler: EpochSampler | ShardSampler) -> Dataset[Batch] | None:
+        """The split as batches of features, in the epoch of the sampler; made now, as far as they are not there.
+
+        None where there is no room for them.
+        """
 
 
 class ImageDataModule(L.LightningDataModule):
@@ -47,9 +60,13 @@ class ImageDataModule(L.LightningDataModule):
         augmentation: variations of training images.
         preprocessing: size and channels; None: those of the model that is trained, asked when training starts.
         seed: the training seed.
-        cache: where phantoms are drawn; None: MEDIMG_CACHE, or ~/.cache/medimg.
+        cache: where images are kept and phantoms are drawn; None: MEDIMG_CACHE, or ~/.cache/medimg.
         manifest: the images, where they have been loaded already; without a CT window of its own it takes the config's.
         same_batches: for debugging: every epoch has the order of the first.
+
+    Attributes:
+        features: where set, what gives features of a frozen trunk in the place of images.
+        predict_splits: what `predict_dataloader` is to load.
 
     Raises:
         RequestError: the source cannot be used; the message says why, and what to do.
@@ -71,10 +88,14 @@ class ImageDataModule(L.LightningDataModule):
         self.augmentation = augmentation
         self.preprocessing = preprocessing
         self.seed = seed
-        self.manifest = manifest or load_manifest(config, cache or default_cache())
+        folder = cache or default_cache()
+        self.manifest = manifest or load_manifest(config, folder)
+        self.cache = Cache(folder, config.cache, round(config.cache_limit * 1e9))
+        self.features: FeatureSource | None = None
         if self.manifest.window is None:
             self.manifest = replace(self.manifest, window=config.window)
         self.same_batches = same_batches
+        self._images: Images | None = None
         self._start = (0, 0)
         self.predict_splits: Sequence[Split] = ("val",)
         # a process may be left without images of a small test split
@@ -98,6 +119,21 @@ class ImageDataModule(L.LightningDataModule):
         """Asks the model for its preprocessing where none was given."""
         if self.preprocessing is None and self.trainer is not None:
             self.preprocessing = getattr(self.trainer.lightning_module, "preprocessing", None)
+
+    @property
+    def images(self) -> Images:
+        """The images of all splits, as the model takes them; kept as `data.cache` says.
+
+        Raises:
+            RequestError: nobody has said yet how the model takes them.
+        """
+        if self._images is None:
+            if self.preprocessing is None:
+                raise RequestError(
+                    "the size of images is not known: give the data module a preprocessing, or train with it"
+                )
+            self._images = open_images(self.manifest, self.preprocessing, self.cache, self.config.num_workers)
+        return self._images
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Batches of the train split, shuffled or balanced."""
@@ -133,18 +169,16 @@ class ImageDataModule(L.LightningDataModule):
         """Augments training images as a batch, on the device."""
         if self.trainer is None or not self.trainer.training or self.preprocessing is None:
             return batch
+        if batch.features is not None:  # of images, or of their views
+            return batch
         images = self.preprocessing.to_unit(batch.image)
         varied = augment(images, batch.index, self.augmentation, self.seed, self.trainer.current_epoch)
         return batch._replace(image=varied)
 
     def _dataset(self, split: Split) -> ImageDataset:
-        if self.preprocessing is None:
-            raise RequestError(
-                "the size of images is not known: give the data module a preprocessing, or train with it"
-            )
         if not self.manifest.of(split):
             raise RequestError(f"the data has no {split} split; it has {', '.join(self.manifest.counts())}")
-        return ImageDataset(self.manifest, split, self.preprocessing)
+        return ImageDataset(self.manifest, split, self.images)
 
     def _evaluation_loader(self, split: Split) -> DataLoader[Batch]:
         dataset = self._dataset(split)
@@ -156,19 +190,32 @@ class ImageDataModule(L.LightningDataModule):
             )
         return self._loader(dataset, sampler)
 
-    def _loader(self, dataset: ImageDataset, sampler: Sampler[int]) -> DataLoader[Batch]:
+    def _loader(self, dataset: ImageDataset, sampler: EpochSampler | ShardSampler) -> DataLoader[Batch]:
+        """Threads where images or features are kept; worker processes where each is read anew."""
+        common: dict[str, Any] = {
+            "batch_size": self.config.batch_size,
+            "sampler": sampler,
+            "pin_memory": self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
+        }
+        features = None if self.features is None else self.features.of(dataset, sampler)
+        if features is not None:
+            return AheadLoader(features, collate_fn=_as_it_is, **common)  # type: ignore[arg-type]  # collated
+        if isinstance(self.images, KeptImages):
+            return AheadLoader(dataset, collate_fn=collate, **common)  # type: ignore[arg-type]  # as below
         workers = self.config.num_workers
         return DataLoader(
             dataset,  # type: ignore[arg-type]  # collate makes batches of its items
-            batch_size=self.config.batch_size,
-            sampler=sampler,
             num_workers=workers,
             collate_fn=collate,
-            pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
             persistent_workers=workers > 0,
             # torch's own watch misses a parent that is killed while it starts its workers
             worker_init_fn=partial(_start_worker, os.getpid()) if workers else None,
+            **common,
         )
+
+
+def _as_it_is(batch: Batch) -> Batch:
+    return batch
 
 
 def _start_worker(parent: int, _: int) -> None:

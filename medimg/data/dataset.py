@@ -1,60 +1,55 @@
-"""One split of a manifest as a torch dataset, and how its items become a batch."""
+"""One split of a manifest as a torch dataset, of images or of their features, and how items become a batch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from medimg.data.cache.rows import Rows
+from medimg.data.images import Images, Unreadable
 from medimg.data.manifest import Manifest, Split
 from medimg.data.preprocessing import Preprocessing
-from medimg.data.readers import check_channels
-from medimg.data.readers.refusals import SettingError
-from medimg.errors import RequestError
+from medimg.errors import MedimgError, RequestError
 
 _SHOWN = 3
 
 
-class Unreadable(NamedTuple):
-    """An image that could not be read: its path as in the manifest, and the message for the user.
-
-    `skippable`: whether `data.on_error=skip` would have left it out.
-    """
-
-    path: str
-    message: str
-    skippable: bool = True
-
-
-# One image: [C, H, W] as the reader gives it, resized; its class; its position in the manifest.
+# One image: [C, H, W], resized; its class; its position in the manifest.
 Item = tuple[Tensor, int, int]
 
 
 class Batch(NamedTuple):
     """Some images together, and those that were to be among them but could not be read.
 
-    `image` is [B, C, H, W], uint8 or float32 in 0..1; `label` and `index` (position in the manifest) are int64 [B]. B
-    counts readable images only, and may be 0.
+    `image` is [B, C, H, W], uint8 or uint16, or float32 in 0..1; `label` and `index` (position in the manifest) are
+    int64 [B]. B counts readable images only, and may be 0. Where a frozen trunk has made `features` of the images
+    before, float32 [B, ...], there is no `image`.
     """
 
     image: Tensor
     label: Tensor
     index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
     unreadable: tuple[Unreadable, ...] = ()
+    features: Tensor | None = None
 
 
 class ImageDataset(Dataset[Item | Unreadable]):
-    """The images of one split, read and resized; not normalised, not augmented.
+    """The images of one split, resized; not normalised, not augmented.
 
     An unreadable image is an item too, not an exception: one raised in a worker process would reach the user without
     its type and with the worker's traceback in its text. `raise_unreadable` raises it where that can be helped.
+
+    Args:
+        manifest: the records.
+        split: of these.
+        images: of the manifest.
     """
 
-    def __init__(self, manifest: Manifest, split: Split, preprocessing: Preprocessing) -> None:
-        check_channels(manifest.window, preprocessing.channels)
-        self.manifest = manifest
-        self.preprocessing = preprocessing
+    def __init__(self, manifest: Manifest, split: Split, images: Images) -> None:
+        self.images = images
         self.indices = [index for index, record in enumerate(manifest.records) if record.split == split]
         position = {name: number for number, name in enumerate(manifest.classes)}
         self.labels = [position[manifest.records[index].label] for index in self.indices]
@@ -63,17 +58,53 @@ class ImageDataset(Dataset[Item | Unreadable]):
         return len(self.indices)
 
     def __getitem__(self, number: int) -> Item | Unreadable:
-        index = self.indices[number]
-        record = self.manifest.records[index]
-        try:
-            image = self.manifest.read(record, self.preprocessing.channels)
-        except RequestError as error:
-            return Unreadable(record.path, str(error), skippable=not isinstance(error, SettingError))
-        return self.preprocessing.prepare(image), self.labels[number], index
+        return self.__getitems__([number])[0]
+
+    def __getitems__(self, numbers: Sequence[int]) -> list[Item | Unreadable]:
+        """A whole batch at once, as torch's loader asks for it."""
+        indices = [self.indices[number] for number in numbers]
+        return [
+            image if isinstance(image, Unreadable) else (image, self.labels[number], index)
+            for image, number, index in zip(self.images.load(indices), numbers, indices, strict=True)
+        ]
+
+
+class FeatureDataset(Dataset[Batch]):
+    """The features of one split's images, from a table that is full.
+
+    Args:
+        images: the split.
+        rows: row `view * per_view + index` has the features of the image at that position in the manifest.
+        view: which view is asked for at the moment.
+        per_view: rows of a view.
+    """
+
+    def __init__(self, images: ImageDataset, rows: Rows, view: Callable[[], int], per_view: int) -> None:
+        self.images, self.rows, self.view, self.per_view = images, rows, view, per_view
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, number: int) -> Batch:
+        return self.__getitems__([number])
+
+    def __getitems__(self, numbers: Sequence[int]) -> Batch:
+        """A whole batch, collated."""
+        indices = [self.images.indices[number] for number in numbers]
+        start = self.view() * self.per_view
+        rows = [self.rows.get(start + index) for index in indices]
+        if any(row is None for row in rows):
+            raise MedimgError("cached features have vanished while they were in use\n  medimg resume run=... goes on")
+        return Batch(
+            image=torch.empty(0),
+            label=torch.tensor([self.images.labels[number] for number in numbers], dtype=torch.int64),
+            index=torch.tensor(indices, dtype=torch.int64),
+            features=torch.from_numpy(np.stack([row for row in rows if row is not None])),
+        )
 
 
 def collate(items: Sequence[Item | Unreadable]) -> Batch:
-    """Stack images of one size; where any is float, all become float in 0..1. Unreadable ones are kept apart."""
+    """Stack images of one size; see `stack`. Unreadable ones are kept apart."""
     unreadable = tuple(item for item in items if isinstance(item, Unreadable))
     readable = [item for item in items if not isinstance(item, Unreadable)]
     return Batch(
@@ -85,8 +116,8 @@ def collate(items: Sequence[Item | Unreadable]) -> Batch:
 
 
 def stack(images: Sequence[Tensor]) -> Tensor:
-    """Images of one size as [B, C, H, W]; where any is float, all become float in 0..1. Nothing of no image."""
-    if any(image.is_floating_point() for image in images):
+    """Images of one size as [B, C, H, W]; where 8 and 16 bits meet, all become float in 0..1. Nothing of no image."""
+    if len({image.dtype for image in images}) > 1:
         images = [Preprocessing.to_unit(image) for image in images]
     return torch.stack(list(images)) if images else torch.empty(0)
 

@@ -38,8 +38,11 @@ class Preprocessing:
             )
 
     def prepare(self, image: Tensor) -> Tensor:
-        """From an image as read to one as the model takes it, but for `normalise`: its size, and what it may show."""
-        return self.show_region(self.resize(image))
+        """From an image as read to one as the model takes it, but for `normalise`: its size, and what it may show.
+
+        uint8 stays uint8; float in 0..1 becomes uint16, 65535 being 1, so that it is the same from a cache and without.
+        """
+        return to_integers(self.show_region(self.resize(image)))
 
     def show_region(self, image: Tensor) -> Tensor:
         """Black out what `region` leaves out: [..., C, H, W] of any size; the same object where that is nothing."""
@@ -72,8 +75,10 @@ class Preprocessing:
 
     @staticmethod
     def to_unit(batch: Tensor) -> Tensor:
-        """Values in 0..1: uint8 is divided by 255 and becomes float32; float is taken to be there already."""
-        return batch.to(torch.float32) / 255 if batch.dtype == torch.uint8 else batch
+        """Values in 0..1 as float32: uint8 is divided by 255, uint16 by 65535; float is taken to be there already."""
+        if batch.is_floating_point():
+            return batch
+        return batch.to(torch.float32) / torch.iinfo(batch.dtype).max
 
     def normalise(self, batch: Tensor) -> Tensor:
         """Subtract the mean and divide by the standard deviation; float [..., C, H, W] in 0..1 (see `to_unit`)."""
@@ -98,6 +103,13 @@ class Preprocessing:
     @staticmethod
     def _per_channel(values: tuple[float, ...], batch: Tensor) -> Tensor:
         return torch.tensor(values, dtype=batch.dtype, device=batch.device).view(-1, 1, 1)
+
+
+def to_integers(image: Tensor) -> Tensor:
+    """Float in 0..1 (what lies outside is cut) as uint16; uint8 as it is."""
+    if not image.is_floating_point():
+        return image
+    return (image.clamp(0, 1) * 65535).round().to(torch.int32).to(torch.uint16)
 
 
 def _scaled(image: Tensor, height: int, width: int) -> Tensor:

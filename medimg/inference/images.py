@@ -27,7 +27,7 @@ _OF_THE_SPLIT = ("folds", "fold", "group_by", "allow_patient_overlap")
 _KINDS: dict[str, type[DataConfig]] = {".csv": ManifestConfig, ".npz": MedMNISTConfig}
 
 # how images are loaded, and how those of another place are read; the run's own are read as they were
-_LOADING = ("root", "batch_size", "num_workers")
+_LOADING = ("root", "batch_size", "num_workers", "cache", "cache_limit")
 _READING = ("patient_regex", "class_aliases", "multiframe", "on_error", "window")
 
 

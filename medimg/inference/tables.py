@@ -1,5 +1,7 @@
 """The predictions table of a trained model on a split: the one that is there already, or a new one."""
 
+from pathlib import Path
+
 import lightning as L
 
 from medimg.config.build import locate
@@ -11,6 +13,7 @@ from medimg.inference.images import Images
 from medimg.models.classifier import ImageClassifier
 from medimg.runs import RunFolder
 from medimg.training.evaluate import predict
+from medimg.training.features import use_features
 
 
 def known_table(place: RunFolder, epoch: int, digest: str, manifest: Manifest, split: Split) -> Predictions | None:
@@ -36,6 +39,11 @@ def predicted_table(trainer: L.Trainer, classifier: ImageClassifier, images: Ima
     """What the classifier, as it is, says of a split; nothing is written."""
     config = images.config
     data: ImageDataModule = locate(target_of(config.data)[0])(
-        config.data, preprocessing=classifier.preprocessing, seed=config.seed, manifest=images.manifest
+        config.data,
+        preprocessing=classifier.preprocessing,
+        seed=config.seed,
+        cache=Path(config.paths.cache).expanduser(),
+        manifest=images.manifest,
     )
+    use_features(data, classifier, trainer, config)
     return predict(trainer, classifier, data, [split])[split]

@@ -136,28 +136,47 @@ class ImageClassifier(L.LightningModule):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [B, classes] of images [B, C, H, W], 8-bit or in 0..1."""
-        logits: Tensor = self.backbone(self.preprocessing.normalise(self.preprocessing.to_unit(images)))
+        logits: Tensor = self.backbone(self._input(images))
+        return logits
+
+    def features(self, images: Tensor) -> Tensor:
+        """What the trunk makes of images as `forward` takes them, float32 [B, ...]: what a batch's `features` are."""
+        return self.backbone.features(self._input(images)).float()
+
+    def example(self) -> Tensor:
+        """One black image as `forward` takes it, uint8 [1, C, H, W]."""
+        shape = (1, self.preprocessing.channels, self.preprocessing.height, self.preprocessing.width)
+        return torch.zeros(shape, dtype=torch.uint8, device=self.device)
+
+    def _input(self, images: Tensor) -> Tensor:
+        return self.preprocessing.normalise(self.preprocessing.to_unit(images))
+
+    def _logits(self, batch: Batch) -> Tensor:
+        """Of features where the batch has them: the trunk has run already."""
+        if batch.features is None:
+            return self(batch.image)  # type: ignore[no-any-return]
+        logits: Tensor = self.backbone.head(batch.features).flatten(1)
         return logits
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of a batch; dropout depends on the step alone, not on what ran before."""
-        loss: Tensor = self.criterion(logits := self(batch.image), batch.label)
+        loss: Tensor = self.criterion(logits := self._logits(batch), batch.label)
         self._keep("train", batch, logits)
         self.log("train/loss_step", loss.detach(), on_step=True, on_epoch=False, batch_size=len(batch.label))
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Keeps what the epoch's metrics are made of."""
-        self._keep("val", batch, self(batch.image))
+        self._keep("val", batch, self._logits(batch))
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Keeps what the metrics are made of."""
-        self._keep("test", batch, self(batch.image))
+        self._keep("test", batch, self._logits(batch))
 
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Outputs:
         """What the model says of a batch, of varied views as well where `tta` is set."""
         if self.tta is None:
-            return Outputs(batch.index, batch.label, self(batch.image).float())
+            return Outputs(batch.index, batch.label, self._logits(batch).float())
         return Outputs(batch.index, batch.label, self.tta.logits(self, batch.image, batch.index).float())
 
     def on_validation_epoch_start(self) -> None:

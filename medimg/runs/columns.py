@@ -12,7 +12,7 @@ from medimg.runs.records import Run
 _NEVER = (
     *("name", "seed", "data.fold", "paths", "allow", "sweep", "monitor", "evaluate_test", "evaluation", "logger"),
     *("callbacks.checkpoint", "callbacks.figures", "callbacks.learning_rate", "callbacks.pruning"),
-    *("data.num_workers", "data.cache"),
+    *("data.num_workers", "data.cache", "data.cache_limit"),
     *("trainer.accelerator", "trainer.strategy", "trainer.enable_progress_bar", "trainer.enable_model_summary"),
     *("trainer.log_every_n_steps", "trainer.profiler", "trainer.detect_anomaly", "trainer.num_sanity_val_steps"),
 )

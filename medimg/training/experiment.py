@@ -18,7 +18,7 @@ from medimg.config.build import locate
 from medimg.config.check import as_dict, target_of
 from medimg.data.datamodule import ImageDataModule
 from medimg.data.manifest import Manifest, Split
-from medimg.errors import RequestError, suggestion
+from medimg.errors import Interrupted, RequestError, suggestion
 from medimg.evaluation.sample import Sample
 from medimg.files import sha256
 from medimg.models.classifier import ImageClassifier
@@ -29,6 +29,7 @@ from medimg.training.checkpoint_callbacks import RunIdentity
 from medimg.training.checkpoint_files import Position, read_checkpoint
 from medimg.training.epoch_table import EpochTable
 from medimg.training.evaluate import ResultsWriter, predict
+from medimg.training.features import use_features
 from medimg.training.init_from import init_from
 from medimg.training.interrupts import Interrupts
 from medimg.training.report import report_run
@@ -77,11 +78,13 @@ class Experiment:
             augmentation=config.augment,
             preprocessing=self.classifier.preprocessing,
             seed=config.seed,
+            cache=Path(config.paths.cache).expanduser(),
             manifest=manifest,
             same_batches=config.trainer.overfit_batches > 0,
         )
         self.identity = RunIdentity(as_dict(config), manifest.fingerprint())
         self.trainer = make_trainer(config, folder, self.has_validation, self.interrupts, self.identity)
+        use_features(self.data, self.classifier, self.trainer, config, self._end_if_asked)
         self.start = Position(0, 0, 0)
         self.seconds_before = 0.0
         self.samples: dict[str, Sample] = {}
@@ -147,6 +150,10 @@ class Experiment:
             raise RequestError(f"the trainer refuses: {error}\n  see the trainer.* and callbacks.* keys") from error
         self._say_if_stopped_early()
         self._settle_best()
+
+    def _end_if_asked(self) -> None:
+        if self.interrupts.noted is not None:
+            raise Interrupted(self.interrupts.noted)
 
     def _say_if_stopped_early(self) -> None:
         done = self.trainer.current_epoch

@@ -9,12 +9,13 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from torchvision.utils import make_grid
 
 from medimg.config import Component, MonitorConfig, TrainConfig
 from medimg.config.check import as_dict, target_of
-from medimg.data.dataset import Batch
+from medimg.data.dataset import Batch, stack
 from medimg.data.manifest import SPLITS
 from medimg.evaluation.metrics import confusion_matrix
 from medimg.evaluation.predictions import softmax
@@ -78,7 +79,7 @@ class TensorBoardFigures(Callback):
         if trainer.current_epoch > 0 or batch_idx > 0 or not self.augmented_images:
             return
         if (board := writer(trainer)) is not None and isinstance(pl_module, ImageClassifier):
-            images = pl_module.preprocessing.to_unit(batch.image[: self.augmented_images]).float().cpu()
+            images = pl_module.preprocessing.to_unit(_shown(trainer, batch, self.augmented_images)).float().cpu()
             board.add_image("train/augmented_images", make_grid(images, nrow=8, padding=2), 0)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -142,6 +143,14 @@ def log_figures(trainer: L.Trainer, figures: Mapping[str, NDArray[np.uint8]], st
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
             logger.finalize("success")  # as in `log_hparams`
+
+
+def _shown(trainer: L.Trainer, batch: Batch, number: int) -> Tensor:
+    """The first images of a batch; where it has features, the images that these are of, not varied."""
+    data: Any = trainer.datamodule  # type: ignore[attr-defined]  # set by Lightning elsewhere
+    if batch.features is None:
+        return batch.image[:number]
+    return stack([image for image in data.images.load(batch.index[:number].tolist()) if isinstance(image, Tensor)])
 
 
 def _hparams(config: TrainConfig) -> dict[str, Any]:

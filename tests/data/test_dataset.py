@@ -1,5 +1,6 @@
 import pickle
 from dataclasses import replace
+from multiprocessing.reduction import ForkingPickler
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from PIL import Image
 from torch.utils.data import DataLoader
 from torch.utils.data._utils.pin_memory import pin_memory
 
-from medimg.data.dataset import Batch, ImageDataset, Unreadable, collate, raise_unreadable
+from medimg.data.dataset import Batch, ImageDataset, collate, raise_unreadable
+from medimg.data.images import ImageFiles, Unreadable
 from medimg.data.manifest import Manifest, Record
 from medimg.data.preprocessing import Preprocessing
 from medimg.errors import RequestError
@@ -31,12 +33,16 @@ def manifest(tmp_path):
     return Manifest(root=tmp_path, records=records, classes=("well", "sick"))
 
 
+def dataset_of(manifest, split, preprocessing=GREY):
+    return ImageDataset(manifest, split, ImageFiles(manifest, preprocessing))
+
+
 def load(dataset, batch_size=8, workers=0):
     return list(DataLoader(dataset, batch_size=batch_size, num_workers=workers, collate_fn=collate))
 
 
 def test_one_split_with_labels_and_positions(manifest):
-    dataset = ImageDataset(manifest, "train", GREY)
+    dataset = dataset_of(manifest, "train")
     assert len(dataset) == 3
     assert dataset.labels == [0, 1, 0]
     (batch,) = load(dataset)
@@ -51,12 +57,12 @@ def test_one_split_with_labels_and_positions(manifest):
 
 def test_channels_are_those_of_the_preprocessing(manifest):
     colour = Preprocessing(8, 8, (0.5,) * 3, (0.25,) * 3, 3)
-    assert load(ImageDataset(manifest, "train", colour))[0].image.shape == (3, 3, 8, 8)
+    assert load(dataset_of(manifest, "train", colour))[0].image.shape == (3, 3, 8, 8)
 
 
 def test_deep_images_make_the_whole_batch_float(manifest):
-    deep = ImageDataset(manifest, "test", GREY)[0]
-    plain = ImageDataset(manifest, "train", GREY)[1]
+    deep = dataset_of(manifest, "test")[0]
+    plain = dataset_of(manifest, "train")[1]
     batch = collate([plain, deep])
     assert batch.image.dtype == torch.float32
     assert batch.image[:, 0, 0, 0].tolist() == pytest.approx([20 / 255, 0.2])
@@ -64,7 +70,7 @@ def test_deep_images_make_the_whole_batch_float(manifest):
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_an_unreadable_image_travels_to_the_main_process(manifest, workers):
-    (batch,) = load(ImageDataset(manifest, "test", GREY), workers=workers)
+    (batch,) = load(dataset_of(manifest, "test"), workers=workers)
     assert len(batch.image) == len(batch.label) == len(batch.index) == 1
     assert [item.path for item in batch.unreadable] == ["f.png"]
     with pytest.raises(RequestError) as caught:
@@ -77,7 +83,7 @@ def test_an_unreadable_image_travels_to_the_main_process(manifest, workers):
 
 
 def test_a_batch_of_unreadable_images_only(manifest):
-    *_, batch = load(ImageDataset(manifest, "test", GREY), batch_size=1)
+    *_, batch = load(dataset_of(manifest, "test"), batch_size=1)
     assert len(batch.image) == len(batch.label) == len(batch.index) == 0
     assert batch.label.dtype == torch.int64
     with pytest.raises(RequestError, match=r"f\.png"):
@@ -86,11 +92,11 @@ def test_a_batch_of_unreadable_images_only(manifest):
 
 def test_a_missing_file_is_unreadable(manifest):
     (manifest.root / "b.png").unlink()
-    assert isinstance(ImageDataset(manifest, "train", GREY)[0], Unreadable)
+    assert isinstance(dataset_of(manifest, "train")[0], Unreadable)
 
 
 def test_readable_batches_raise_nothing(manifest):
-    raise_unreadable(load(ImageDataset(manifest, "train", GREY))[0])
+    raise_unreadable(load(dataset_of(manifest, "train"))[0])
 
 
 def test_many_unreadable_images_are_counted():
@@ -107,27 +113,28 @@ def test_images_are_seen_through_the_window_of_the_manifest(tmp_path):
     stored = np.arange(80, dtype=np.uint16).reshape(8, 10) * 50
     make_dicom(tmp_path / "x.dcm", stored)
     whole = Manifest(tmp_path, (Record("x.dcm", "a", "train"),), classes=("a", "b"), window="lung")
-    image, _, _ = ImageDataset(whole, "train", Preprocessing(8, 10, (0.5,), (0.25,), 1))[0]
+    image, _, _ = dataset_of(whole, "train", Preprocessing(8, 10, (0.5,), (0.25,), 1))[0]
     expected = np.clip((stored - 1024.0 + 1350) / 1500, 0, 1)
-    assert np.allclose(image[0], expected, atol=1e-5)
+    assert image.dtype == torch.uint16
+    assert np.allclose(Preprocessing.to_unit(image)[0], expected, atol=1e-5)
     three = replace(whole, window=["lung", "bone", "mediastinum"])
     with pytest.raises(RequestError, match="3 windows as channels, and the model takes 1"):
-        ImageDataset(three, "train", GREY)
+        dataset_of(three, "train")
 
 
 def test_what_a_setting_cures_is_not_said_to_be_skippable(manifest):
-    (batch,) = load(ImageDataset(replace(manifest, window="lung"), "val", GREY))
+    (batch,) = load(dataset_of(replace(manifest, window="lung"), "val"))
     with pytest.raises(RequestError, match=r"a\.png: data\.window needs Hounsfield units") as caught:
         raise_unreadable(batch)
     assert "on_error" not in str(caught.value)
 
 
 def test_a_batch_survives_pickling_and_the_transfer_to_a_device(manifest, monkeypatch):
-    (batch,) = load(ImageDataset(manifest, "test", GREY))
+    (batch,) = load(dataset_of(manifest, "test"))
     # Pinning needs a GPU; what it does to containers does not.
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor, *_: tensor)
     for copy in (
-        pickle.loads(pickle.dumps(batch)),
+        pickle.loads(ForkingPickler.dumps(batch)),  # as worker processes send it
         move_data_to_device(batch, torch.device("cpu")),
         move_data_to_device(batch, torch.device("meta")),
         pin_memory(batch),
@@ -140,4 +147,4 @@ def test_a_batch_survives_pickling_and_the_transfer_to_a_device(manifest, monkey
 
 def test_an_empty_split(manifest):
     empty = Manifest(root=manifest.root, records=manifest.records[:1], classes=manifest.classes)
-    assert len(ImageDataset(empty, "train", GREY)) == 0
+    assert len(dataset_of(empty, "train")) == 0

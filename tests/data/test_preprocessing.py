@@ -105,10 +105,18 @@ def test_fit_scales_as_pillow_does() -> None:
 def test_border_and_center_are_the_whole_image_in_two_parts(kind: torch.dtype) -> None:
     image = torch.ones(1, 16, 24, dtype=kind)
     seen = {
-        region: Preprocessing(16, 24, (0.5,), (0.5,), 1, region=region).prepare(image)
+        region: Preprocessing(16, 24, (0.5,), (0.5,), 1, region=region).show_region(image)
         for region in ("whole", "border", "center")
     }
     assert torch.equal(seen["border"] + seen["center"], seen["whole"])
     assert seen["center"].sum() == (16 - 2 * 2) * (24 - 2 * 3)  # an eighth is left out on each side
     assert seen["center"][0, 2:-2, 3:-3].all()
     assert {part.dtype for part in seen.values()} == {kind}
+
+
+def test_what_is_deeper_than_8_bits_becomes_16() -> None:
+    """65536 values are kept apart, as in a 16-bit file; what lies outside 0..1 is cut."""
+    prepared = Preprocessing(1, 4, (0.5,), (0.5,), 1).prepare(torch.tensor([[[-0.1, 13107 / 65535, 1.0, 1.2]]]))
+    assert prepared.dtype == torch.uint16
+    assert prepared.flatten().tolist() == [0, 13107, 65535, 65535]
+    assert Preprocessing.to_unit(prepared).flatten().tolist() == pytest.approx([0, 0.2, 1, 1])

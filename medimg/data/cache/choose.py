@@ -1,0 +1,72 @@
+"""Where decoded images and features are kept: as `data.cache` says, or by what there is room for."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Literal
+
+from medimg.data.cache.entries import gigabytes
+from medimg.errors import RequestError
+
+Where = Literal["none", "disk", "memory"]
+
+_SHARE_OF_DISK = 0.5  # of what is free
+_SHARE_OF_MEMORY = 0.25  # of what is free
+
+
+def choose(mode: Literal["auto", "none", "disk", "memory"], need: int, cache: Path, limit: int) -> tuple[Where, str]:
+    """Where to keep a table, and why, in words.
+
+    Args:
+        mode: `data.cache`.
+        need: bytes of the whole table.
+        cache: the cache folder.
+        limit: bytes that all tables on disk may take.
+
+    Raises:
+        RequestError: what was asked for by name has no room.
+    """
+    disk, memory = min(limit, free_disk(cache)), free_memory()
+    room = f"it may take {gigabytes(need)}; {cache} has room for {gigabytes(disk)}, memory for {gigabytes(memory)}"
+    if mode == "none":
+        return "none", "data.cache=none"
+    if mode == "disk" and need > disk:
+        raise RequestError(f"data.cache=disk: {room}\n  a larger data.cache_limit (GB), another paths.cache, or none")
+    if mode == "memory" and need > memory:
+        raise RequestError(f"data.cache=memory: {room}\n  data.cache=disk or none")
+    if mode != "auto":
+        return mode, f"data.cache={mode}"
+    if need <= min(limit, _SHARE_OF_DISK * free_disk(cache)) and _can_write(cache):
+        return "disk", room
+    return ("memory" if need <= _SHARE_OF_MEMORY * memory else "none"), room
+
+
+def free_disk(folder: Path) -> int:
+    """Bytes free where a folder is, or will be."""
+    there = next((place for place in [folder, *folder.parents] if place.exists()), Path("/"))
+    return shutil.disk_usage(there).free
+
+
+def free_memory() -> int:
+    """Bytes of memory that can be had without swapping; half of all memory where the system does not tell."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    available = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    return min(available, _cgroup_room())
+
+
+def _cgroup_room() -> int:
+    """What a container or a job of a cluster may still take."""
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
+        used = int(Path("/sys/fs/cgroup/memory.current").read_text(encoding="ascii"))
+        return max(0, int(limit) - used) if limit != "max" else 2**62
+    except (OSError, ValueError):
+        return 2**62
+
+
+def _can_write(folder: Path) -> bool:
+    there = next((place for place in [folder, *folder.parents] if place.exists()), Path("/"))
+    return os.access(there, os.W_OK)

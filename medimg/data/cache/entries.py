@@ -1,0 +1,119 @@
+"""The tables of the cache folder: folders named by all that their content depends on; the longest unused go first."""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from medimg.files import write_json
+
+log = logging.getLogger(__name__)
+
+Kind = Literal["images", "features"]
+KINDS: tuple[Kind, ...] = ("images", "features")
+_ABOUT = "about.json"
+_DOOMED = ".removed-"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One table: its folder, what it says of itself, the bytes that it takes, and its last use in Unix time."""
+
+    folder: Path
+    kind: Kind
+    about: Mapping[str, Any]
+    size: int
+    used: float
+
+
+def key_of(depends_on: Mapping[str, Any]) -> str:
+    """A name for everything that a table's content depends on, given as plain containers."""
+    return hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def open_entry(cache: Path, kind: Kind, depends_on: Mapping[str, Any], about: Mapping[str, Any]) -> Path:
+    """The folder of a table, made where it is not there, and marked as used now.
+
+    Args:
+        cache: the cache folder.
+        kind: what the table holds.
+        depends_on: see `key_of`.
+        about: what `medimg cache` says of it.
+
+    Raises:
+        OSError: the folder cannot be written to.
+    """
+    folder = cache / kind / key_of(depends_on)
+    if not (folder / _ABOUT).is_file():
+        write_json(folder / _ABOUT, {**about, "depends_on": dict(depends_on)})
+    os.utime(folder / _ABOUT)
+    return folder
+
+
+def entries(cache: Path) -> list[Entry]:
+    """All tables of a cache folder, the longest unused first."""
+    found = [
+        _entry(folder, kind)
+        for kind in KINDS
+        for folder in sorted((cache / kind).glob("*"))
+        if not folder.name.startswith(_DOOMED)
+    ]
+    return sorted((entry for entry in found if entry is not None), key=lambda entry: entry.used)
+
+
+def make_room(cache: Path, need: int, limit: int, keep: Path) -> None:
+    """Removes the longest unused tables until so many bytes more stay within a limit.
+
+    Args:
+        cache: the cache folder.
+        need: bytes that the table to keep may come to.
+        limit: bytes of all tables together.
+        keep: the folder of the table that is in use.
+    """
+    others = [entry for entry in entries(cache) if entry.folder != keep]
+    total = sum(entry.size for entry in others)
+    for entry in others:
+        if total + need <= limit:
+            return
+        log.info("the cache is limited to %s: %s", gigabytes(limit), f"{entry.folder} is removed, the longest unused")
+        remove(entry.folder)
+        total -= entry.size
+
+
+def remove(folder: Path) -> None:
+    """Removes a table at once for whoever looks for it; who has it open can go on reading."""
+    doomed = folder.with_name(f"{_DOOMED}{folder.name}-{os.getpid()}-{time.monotonic_ns()}")
+    with suppress(FileNotFoundError):
+        folder.rename(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
+
+
+def gigabytes(size: float) -> str:
+    """Bytes in GB (10^9), or MB where that says more."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+
+
+def taken(folder: Path) -> int:
+    """Bytes on disk of a folder and all below it; holes of sparse files take none."""
+    size = 0
+    for file in folder.rglob("*"):
+        with suppress(OSError):  # another process may be removing it
+            size += file.lstat().st_blocks * 512
+    return size
+
+
+def _entry(folder: Path, kind: Kind) -> Entry | None:
+    """None where a folder is no table, or is being removed."""
+    try:
+        used = (folder / _ABOUT).stat().st_mtime
+        about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return Entry(folder, kind, about, taken(folder), used)

@@ -1,0 +1,134 @@
+"""Rows of numbers, kept on disk or in memory, that several threads and processes fill and read at once.
+
+On disk a table is a folder with a file of rows for each dtype, and an index of 8 bytes a row: which dtype, and the
+CRC-32 of the content. Files are sparse, so rows that nobody needs take no room. A row is written before its place in
+the index, and every process checks each row once; one that was cut off by a kill or a power cut counts as not there.
+"""
+
+import os
+import zlib
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+_DTYPES: tuple[np.dtype[Any], ...] = tuple(np.dtype(name) for name in ("uint8", "uint16", "float32"))
+_CODES = {dtype: code for code, dtype in enumerate(_DTYPES, start=1)}  # 0 is a row that is not there
+_INDEX = np.dtype([("code", "<u4"), ("crc", "<u4")])
+
+
+class Rows(Protocol):
+    """A table of rows of one shape."""
+
+    def get(self, row: int) -> NDArray[Any] | None:
+        """The row as an array of its own; None where it is not there."""
+
+    def put(self, row: int, content: NDArray[Any]) -> None:
+        """Keeps a row; who writes it twice writes the same."""
+
+
+class MemoryRows:
+    """Rows of this process alone."""
+
+    def __init__(self) -> None:
+        self._rows: dict[int, NDArray[Any]] = {}
+
+    def get(self, row: int) -> NDArray[Any] | None:
+        """The array that was put there; it must not be changed."""
+        return self._rows.get(row)
+
+    def put(self, row: int, content: NDArray[Any]) -> None:
+        """Keeps the array itself."""
+        self._rows[row] = content
+
+
+class DiskRows:
+    """Rows in a folder.
+
+    They are read into arrays of their own and not mapped: mapped pages would count as memory of each process, and
+    reading is as fast, since the system keeps the pages of files that are used.
+
+    Args:
+        folder: made where it is not there.
+        number: of rows.
+        shape: of each row.
+
+    Raises:
+        OSError: the folder cannot be made or opened.
+    """
+
+    def __init__(self, folder: Path, number: int, shape: tuple[int, ...]) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.shape = shape
+        self._folder = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)  # so that the rows survive its being renamed
+        self._files: dict[int, int] = {}
+        self._index_file = self._open("index", number * _INDEX.itemsize)
+        self._index: NDArray[Any] = np.zeros(number, dtype=_INDEX)
+        self._load_index()
+        self._checked = np.zeros(number, dtype=bool)
+
+    def get(self, row: int) -> NDArray[Any] | None:
+        """The row, where it is there whole."""
+        code, crc = self._entry(row)
+        if not code:
+            return None
+        content = np.empty(self.shape, dtype=_DTYPES[code - 1])
+        view = content.reshape(-1).view(np.uint8).data
+        if os.preadv(self._rows(code), [view], row * content.nbytes) != content.nbytes:
+            return None
+        if not self._checked[row]:
+            if zlib.crc32(view) != crc:
+                return None
+            self._checked[row] = True
+        return content
+
+    def put(self, row: int, content: NDArray[Any]) -> None:
+        """Writes a row, and then its place in the index.
+
+        Raises:
+            OSError: the disk is full, or the like.
+        """
+        if content.shape != self.shape:
+            raise ValueError(f"a row of shape {content.shape} does not go into a table of {self.shape}")
+        code = _CODES[content.dtype]
+        view = np.ascontiguousarray(content).reshape(-1).view(np.uint8).data
+        _write(self._rows(code), view, row * content.nbytes)
+        entry = np.array([(code, zlib.crc32(view))], dtype=_INDEX)
+        _write(self._index_file, memoryview(entry.tobytes()), row * _INDEX.itemsize)
+        self._index[row] = entry[0]
+        self._checked[row] = True
+
+    def __del__(self) -> None:
+        for descriptor in [*getattr(self, "_files", {}).values(), getattr(self, "_folder", -1)]:
+            with suppress(OSError):
+                os.close(descriptor)
+
+    def _entry(self, row: int) -> tuple[int, int]:
+        """The place of a row in the index; another process may just have filled it."""
+        if not self._index[row]["code"]:
+            found = os.pread(self._index_file, _INDEX.itemsize, row * _INDEX.itemsize)
+            self._index[row] = np.frombuffer(found, dtype=_INDEX)[0]
+        code, crc = self._index[row].tolist()
+        return (code, crc) if code <= len(_DTYPES) else (0, 0)
+
+    def _load_index(self) -> None:
+        found = os.pread(self._index_file, self._index.nbytes, 0)
+        self._index[:] = np.frombuffer(found, dtype=_INDEX, count=len(self._index))
+
+    def _rows(self, code: int) -> int:
+        return self._files.get(code) or self._open(f"{_DTYPES[code - 1].name}.rows", 0, code)
+
+    def _open(self, name: str, size: int, code: int = 0) -> int:
+        descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666, dir_fd=self._folder)
+        self._files[code] = descriptor
+        if os.fstat(descriptor).st_size < size:
+            os.ftruncate(descriptor, size)
+        return descriptor
+
+
+def _write(file: int, content: memoryview, offset: int) -> None:
+    while content:
+        written = os.pwrite(file, content, offset)
+        content, offset = content[written:], offset + written

@@ -1,0 +1,32 @@
+"""Batches made ahead by a thread, so that training never waits for what is read from a cache."""
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from torch.utils.data import DataLoader
+
+T = TypeVar("T")
+
+_AHEAD = 2  # batches
+
+
+class AheadLoader(DataLoader[T]):
+    """A DataLoader without worker processes that fetches, collates and pins its next batches in a thread.
+
+    Gathering rows of a cache is a copy of memory, which releases Python's lock; processes would have to be started, and
+    would send every batch through shared memory.
+    """
+
+    def __iter__(self) -> Any:
+        """The batches in their order. Randomness is drawn, and the order asked for, when the iterator is made."""
+        return _ahead(super().__iter__())
+
+
+def _ahead(batches: Iterator[T]) -> Iterator[T]:
+    with ThreadPoolExecutor(1, "batches") as thread:
+        pending = deque(thread.submit(next, batches, None) for _ in range(_AHEAD))
+        while (batch := pending.popleft().result()) is not None:
+            pending.append(thread.submit(next, batches, None))
+            yield batch

@@ -1,0 +1,180 @@
+"""The features that a frozen trunk makes of images: computed once, in one pass, and trained on from then on."""
+
+import logging
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+from tqdm import tqdm
+
+import medimg.data.augment
+from medimg.config import TrainConfig
+from medimg.config.check import as_dict
+from medimg.data.augment import augment, varies
+from medimg.data.cache.digests import code_digest, versions_of
+from medimg.data.cache.rows import Rows
+from medimg.data.datamodule import ImageDataModule
+from medimg.data.dataset import Batch, FeatureDataset, ImageDataset, collate, raise_unreadable
+from medimg.data.images import depends_on
+from medimg.data.loader import AheadLoader
+from medimg.data.preprocessing import Preprocessing
+from medimg.data.sampler import EpochSampler, ShardSampler
+from medimg.errors import MedimgError
+from medimg.models.classifier import ImageClassifier
+from medimg.models.trunk import trunk_identity
+
+_VARYING = Path(medimg.data.augment.__file__)
+
+log = logging.getLogger(__name__)
+
+
+def use_features(
+    data: ImageDataModule,
+    classifier: ImageClassifier,
+    trainer: L.Trainer,
+    config: TrainConfig,
+    poll: Callable[[], None] = lambda: None,
+) -> None:
+    """Lets the data module give features in the place of images, where that is the same training.
+
+    It is where the trunk is frozen whole, an image is seen in the same way in every epoch (or in one of `augment.views`
+    ways), epochs are whole, and `data.cache` keeps anything.
+
+    Args:
+        data: of the run.
+        classifier: on whatever device; the trainer moves it before it asks for batches.
+        trainer: whose device and precision the trunk runs in.
+        config: of the run.
+        poll: called between batches of the pass; raises where it is to end.
+    """
+    frozen = classifier.backbone.freeze is True and classifier.tta is None
+    limits = config.trainer
+    whole = not (limits.overfit_batches or limits.limit_train_batches or limits.limit_val_batches)
+    if not frozen or not whole or data.cache.mode == "none":
+        return
+    if varies(config.augment) and config.augment.views is None:
+        log.info(
+            "augment varies images anew in each epoch, and the frozen trunk runs in each; augment.views=K: K views"
+        )
+        return
+    data.features = FrozenFeatures(data, classifier, trainer, config.data.batch_size, poll)
+
+
+class FrozenFeatures:
+    """Tables of features: one of the images as they are, and one of their views where training has any."""
+
+    def __init__(
+        self,
+        data: ImageDataModule,
+        classifier: ImageClassifier,
+        trainer: L.Trainer,
+        batch_size: int,
+        poll: Callable[[], None],
+    ) -> None:
+        self.data, self.classifier, self.trainer = data, classifier, trainer
+        self.batch_size, self.poll = batch_size, poll
+        self._tables: dict[int | None, Rows | None] = {}
+
+    def of(self, dataset: ImageDataset, sampler: EpochSampler | ShardSampler) -> Dataset[Batch] | None:
+        """The split's features; those that are not there yet are made now, in one pass for each view.
+
+        Raises:
+            RequestError: an image cannot be read.
+        """
+        training = isinstance(sampler, EpochSampler)
+        views = self.data.augmentation.views if training and varies(self.data.augmentation) else None
+        if views not in self._tables:
+            self._tables[views] = self._open(views)
+        rows, per_view = self._tables[views], len(self.data.manifest.records)
+        if rows is None:
+            return None
+        for view in range(views or 1):
+            self._fill(rows, dataset, view * per_view, view if views else None)
+        return FeatureDataset(dataset, rows, partial(_view, sampler, views or 1), per_view)
+
+    def _open(self, views: int | None) -> Rows | None:
+        shape = tuple(self._run(self.classifier.example()).shape[1:])
+        number = len(self.data.manifest.records) * (views or 1)
+        name = type(self.classifier.backbone.net).__name__
+        return self.data.cache.open(
+            "features",
+            self._depends_on(views),
+            {"name": f"{name} on {self.data.manifest.root}", "rows": number, "shape": list(shape)},
+            number=number,
+            shape=shape,
+            itemsize=4,
+        )
+
+    def _fill(self, rows: Rows, dataset: ImageDataset, start: int, view: int | None) -> None:
+        """Makes what is missing, in fixed batches, so that rounding does not depend on what was there.
+
+        Other processes may be at the same: each begins at another place, and takes what it finds.
+        """
+        size = self.batch_size
+        blocks = [range(first, min(first + size, len(dataset))) for first in range(0, len(dataset), size)]
+
+        def lacks(block: range) -> bool:
+            return any(rows.get(start + dataset.indices[number]) is None for number in block)
+
+        missing = [block for block in blocks if lacks(block)]
+        if not missing:
+            return
+        total = sum(map(len, missing))
+        log.info("the frozen trunk runs once over %d images%s", total, "" if view is None else f", view {view}")
+        turn = os.getpid() % len(missing)
+        in_turn = (list(block) for block in (*missing[turn:], *missing[:turn]) if lacks(block))
+        loader: AheadLoader[Batch] = AheadLoader(
+            dataset,  # type: ignore[arg-type]  # collate makes batches of its items
+            batch_sampler=in_turn,
+            collate_fn=collate,
+        )
+        hidden = self.trainer.progress_bar_callback is None
+        for batch in tqdm(loader, "trunk", total=len(missing), disable=hidden, leave=False, unit="batch"):
+            self.poll()
+            raise_unreadable(batch)
+            self._keep(rows, batch, start, view)
+
+    def _keep(self, rows: Rows, batch: Batch, start: int, view: int | None) -> None:
+        images = batch.image.to(self.classifier.device)
+        if view is not None:
+            images = Preprocessing.to_unit(images)
+            images = augment(images, batch.index, self.data.augmentation, self.data.seed, view)
+        features = self._run(images).cpu().numpy()
+        try:
+            for index, row in zip(batch.index.tolist(), features, strict=True):
+                rows.put(start + index, row)
+        except OSError as error:
+            raise MedimgError(
+                f"features cannot be written to {self.data.cache.folder}: {error.strerror or error}\n"
+                "  make room, or go without: data.cache=memory or none"
+            ) from error
+
+    def _run(self, images: Tensor) -> Tensor:
+        """Float32 [B, ...], computed as training would, in its precision."""
+        with torch.inference_mode(), self.trainer.precision_plugin.forward_context():
+            return self.classifier.features(images)
+
+    def _depends_on(self, views: int | None) -> dict[str, Any]:
+        """All that features depend on: the images, their views, the trunk, and how it is computed."""
+        preprocessing, device = self.classifier.preprocessing, self.trainer.strategy.root_device.type
+        return {
+            "images": depends_on(self.data.manifest, preprocessing, self.data.cache.folder),
+            "normalisation": [list(preprocessing.mean), list(preprocessing.std)],
+            "trunk": trunk_identity(self.classifier.backbone),
+            "libraries": versions_of(("torch", "torchvision")),
+            "computed": [device, str(self.trainer.precision), torch.get_float32_matmul_precision()],
+            "views": None
+            if views is None
+            else [as_dict(self.data.augmentation), self.data.seed, code_digest(_VARYING)],
+        }
+
+
+def _view(sampler: EpochSampler | ShardSampler, views: int) -> int:
+    """Which view an epoch sees."""
+    return sampler.epoch % views if isinstance(sampler, EpochSampler) else 0
