@@ -25,8 +25,8 @@ def test_a_worker_that_dies_is_reported_as_what_it_is(
     def die(*_: object) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    monkeypatch.setattr(ImageDataset, "__getitem__", die)
-    config = load([*tiny_overrides(tmp_path, session_cache), "data.num_workers=1"])
+    monkeypatch.setattr(ImageDataset, "__getitems__", die)
+    config = load([*tiny_overrides(tmp_path, session_cache), "data.num_workers=1", "data.cache=none"])
     folder = RunFolder(tmp_path / "run")
     child = os.fork()
     if child == 0:
