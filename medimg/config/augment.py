@@ -25,3 +25,8 @@ class AugmentConfig(Node, frozen=True, kw_only=True):
         PositiveInt | None,
         Meta(description="with a frozen trunk, so many variations of each image, in turn; null: always new ones"),
     ] = None
+
+    @property
+    def varies(self) -> bool:
+        """Whether images are changed at all."""
+        return any(getattr(self, name) for name in self.__struct_fields__ if name != "views")

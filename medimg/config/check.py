@@ -191,6 +191,23 @@ def _check_together(config: TrainConfig) -> None:
         )
     if data.patient_regex is not None:
         _check_regex(data.patient_regex)
+    _check_views(config)
+
+
+def _check_views(config: TrainConfig) -> None:
+    """A fixed number of views is there for what a frozen trunk makes of them to be kept."""
+    augment = config.augment
+    if augment.views is None:
+        return
+    if getattr(config.model, "freeze", False) is not True:
+        raise RequestError(
+            f"augment.views={augment.views} needs model.freeze=true: what a frozen trunk makes of them is kept\n"
+            "  otherwise augment.views=null, which varies each image anew in each epoch"
+        )
+    if not augment.varies:
+        raise RequestError(
+            f"augment.views={augment.views}: nothing is varied, so all views are the same\n  augment=rotate_zoom"
+        )
 
 
 def _check_monitor(config: TrainConfig) -> None:

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 
-import msgspec
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -16,11 +15,6 @@ from medimg.randomness import Stream, derive_seed, uniform
 # The columns that are drawn for each sample. All are drawn always, so that switching one variation on leaves the
 # others as they were.
 _ROTATE, _ZOOM, _SHIFT_X, _SHIFT_Y, _SHEAR, _FLIP_X, _FLIP_Y, _BRIGHTNESS, _CONTRAST, _NOISE = range(10)
-
-
-def varies(config: AugmentConfig) -> bool:
-    """Whether images are changed at all."""
-    return any(value for name, value in msgspec.structs.asdict(config).items() if name != "views")
 
 
 def augment(images: Tensor, samples: Tensor, config: AugmentConfig, seed: int, epoch: int) -> Tensor:
@@ -40,7 +34,7 @@ def augment(images: Tensor, samples: Tensor, config: AugmentConfig, seed: int, e
     """
     if not images.is_floating_point():
         raise TypeError(f"augment needs values in 0..1, not {images.dtype}: call Preprocessing.to_unit first")
-    if not varies(config):
+    if not config.varies:
         return images
     if config.views is not None:
         epoch %= config.views

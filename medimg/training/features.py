@@ -16,7 +16,7 @@ from tqdm import tqdm
 import medimg.data.augment
 from medimg.config import TrainConfig
 from medimg.config.check import as_dict
-from medimg.data.augment import augment, varies
+from medimg.data.augment import augment
 from medimg.data.cache.digests import code_digest, versions_of
 from medimg.data.cache.rows import Rows
 from medimg.data.datamodule import ImageDataModule
@@ -58,7 +58,7 @@ def use_features(
     whole = not (limits.overfit_batches or limits.limit_train_batches or limits.limit_val_batches)
     if not frozen or not whole or data.cache.mode == "none":
         return
-    if varies(config.augment) and config.augment.views is None:
+    if config.augment.varies and config.augment.views is None:
         log.info(
             "augment varies images anew in each epoch, and the frozen trunk runs in each; augment.views=K: K views"
         )
@@ -88,7 +88,7 @@ class FrozenFeatures:
             RequestError: an image cannot be read.
         """
         training = isinstance(sampler, EpochSampler)
-        views = self.data.augmentation.views if training and varies(self.data.augmentation) else None
+        views = self.data.augmentation.views if training and self.data.augmentation.varies else None
         if views not in self._tables:
             self._tables[views] = self._open(views)
         rows, per_view = self._tables[views], len(self.data.manifest.records)
