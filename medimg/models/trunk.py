@@ -1,12 +1,41 @@
-"""A frozen trunk as what it is: tensors by name that never change, known by a digest."""
+"""A frozen trunk never changes: known by a digest, it lies in one file that a run's checkpoints name and go without."""
 
 import hashlib
 from collections.abc import Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from medimg.errors import RequestError
 from medimg.models.backbone import Backbone, head_names
+
+IN_CLASSIFIER = "backbone.net."  # before the network's keys in the state of an ImageClassifier
+ENTRY = "frozen_trunk"  # in a checkpoint: which file it needs
+
+# the checkpoint that ImageClassifier.load_from_checkpoint is reading, which its hook is not told
+being_loaded: ContextVar[object] = ContextVar("being_loaded", default=None)
+
+
+@dataclass(frozen=True)
+class Trunk:
+    """Weights of a trunk by their names in `backbone.net`, with the digest that they are known by."""
+
+    state: Mapping[str, Tensor]
+    digest: str
+
+    @property
+    def file_name(self) -> str:
+        """Beside the checkpoints that need it; no checkpoint itself by its suffix."""
+        return f"trunk-{self.digest[:12]}.pt"
+
+    @property
+    def entry(self) -> dict[str, str]:
+        """What a checkpoint says of it, in plain containers."""
+        return {"file": self.file_name, "sha256": self.digest}
 
 
 def trunk_state(backbone: Backbone) -> dict[str, Tensor]:
@@ -22,3 +51,38 @@ def trunk_digest(state: Mapping[str, Tensor]) -> str:
         digest.update(repr((name, str(value.dtype), tuple(value.shape))).encode())
         digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def join_trunk(checkpoint: dict[str, Any], file: object) -> None:
+    """Puts the trunk back into a checkpoint's state, on the CPU; one that has its own is left as it is.
+
+    Args:
+        checkpoint: its content, changed in place.
+        file: the path that it was read from, beside which the trunk lies.
+
+    Raises:
+        RequestError: the file of the trunk is missing or damaged, or holds other weights.
+    """
+    if ENTRY not in checkpoint:
+        return
+    name, digest = Path(checkpoint[ENTRY]["file"]).name, checkpoint[ENTRY]["sha256"]
+    if not isinstance(file, str | Path):
+        raise RequestError(f"this checkpoint needs {name}, which lies beside it: load it by its path")
+    trunk = Path(file).with_name(name)
+    whole = f"its run folder goes with it: copy the whole of it, or all of {Path(file).parent.name}/"
+    if not trunk.is_file():
+        raise RequestError(f"{file} needs the weights of its frozen trunk, and there is no {trunk}\n  {whole}")
+    state = read_trunk(trunk, digest)
+    if state is None:
+        raise RequestError(f"{trunk} is damaged, or not the frozen trunk that {file} was trained with\n  {whole}")
+    checkpoint["state_dict"].update({f"{IN_CLASSIFIER}{key}": value for key, value in state.items()})
+    del checkpoint[ENTRY]
+
+
+def read_trunk(file: Path, digest: str) -> dict[str, Tensor] | None:
+    """The weights in a file of a trunk, on the CPU; None where they are not those of the digest, for any reason."""
+    try:
+        state: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
+        return state if trunk_digest(state) == digest else None
+    except Exception:  # damaged files fail in as many ways as there are bytes
+        return None
