@@ -69,12 +69,12 @@ def join_trunk(checkpoint: dict[str, Any], file: object) -> None:
     if not isinstance(file, str | Path):
         raise RequestError(f"this checkpoint needs {name}, which lies beside it: load it by its path")
     trunk = Path(file).with_name(name)
-    whole = f"its run folder goes with it: copy the whole of it, or all of {Path(file).parent.name}/"
+    cure = "copy the whole run folder, or all of its checkpoints/: without its trunk a checkpoint is half a model"
     if not trunk.is_file():
-        raise RequestError(f"{file} needs the weights of its frozen trunk, and there is no {trunk}\n  {whole}")
+        raise RequestError(f"{file} needs the file {name} beside it, with its frozen trunk, and has none\n  {cure}")
     state = read_trunk(trunk, digest)
     if state is None:
-        raise RequestError(f"{trunk} is damaged, or not the frozen trunk that {file} was trained with\n  {whole}")
+        raise RequestError(f"{trunk} is damaged, or not the frozen trunk of {Path(file).name}\n  {cure}")
     checkpoint["state_dict"].update({f"{IN_CLASSIFIER}{key}": value for key, value in state.items()})
     del checkpoint[ENTRY]
 
