@@ -4,12 +4,13 @@ import csv
 import json
 import math
 import os
+import shutil
 import stat
 from pathlib import Path
 
 import pytest
 
-from medimg.files import replaced, write_json, write_table, write_text
+from medimg.files import link, replaced, write_json, write_table, write_text
 
 
 def test_text_arrives_as_it_is(tmp_path: Path) -> None:
@@ -99,3 +100,33 @@ def test_what_is_written_beside_takes_the_place_at_the_end(tmp_path: Path) -> No
         pass  # nothing was written
     assert file.read_text() == "second"
     assert [path.name for path in file.parent.iterdir()] == ["model.onnx"]
+
+
+def test_what_a_kill_has_left_of_a_link_is_not_written_into(tmp_path: Path) -> None:
+    """Process numbers come again, and the name that is left may be one of a file that others share."""
+    shared = tmp_path / "shared"
+    shared.write_text("theirs")
+    os.link(shared, tmp_path / f".mine.{os.getpid()}.pt")
+    with replaced(tmp_path / "mine.pt") as unfinished:
+        unfinished.write_text("ours")
+    assert shared.read_text() == "theirs"
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_second_name_for_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(1, "no hard links here")
+
+    source, file = tmp_path / "a", tmp_path / "new" / "b"
+    source.write_text("first")
+    if not links:
+        monkeypatch.setattr(os, "link", refuse)
+    for content in ("first", "second"):
+        source.unlink()
+        source.write_text(content)
+        link(source, file)
+        assert file.read_text() == content and file.samefile(source) == links
+    shutil.rmtree(tmp_path / "new")
+    with pytest.raises(FileNotFoundError):
+        link(tmp_path / "gone", file)
+    assert not list(file.parent.iterdir())

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import lightning as L
 import msgspec
@@ -31,6 +31,7 @@ from medimg.data.preprocessing import Preprocessing, Region, Resizing
 from medimg.errors import MedimgError
 from medimg.evaluation.metrics import classification_metrics
 from medimg.models.backbone import Backbone
+from medimg.models.trunk import being_loaded, join_trunk
 from medimg.models.tta import TestTimeAugmentation
 
 
@@ -134,6 +135,19 @@ class ImageClassifier(L.LightningModule):
             logger=False,
         )
 
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: Any, *arguments: Any, **named: Any) -> Self:
+        """Lightning's own, with its arguments; the weights of a frozen trunk come from the file beside the checkpoint.
+
+        Raises:
+            RequestError: that file is missing or another one.
+        """
+        token = being_loaded.set(checkpoint_path)
+        try:
+            return super().load_from_checkpoint(checkpoint_path, *arguments, **named)
+        finally:
+            being_loaded.reset(token)
+
     def forward(self, images: Tensor) -> Tensor:
         """Logits [B, classes] of images [B, C, H, W], 8-bit or in 0..1."""
         logits: Tensor = self.backbone(self._input(images))
@@ -214,6 +228,7 @@ class ImageClassifier(L.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """The reverse of `on_save_checkpoint`. One process is enough: they are put together at the epoch's end."""
+        join_trunk(checkpoint, being_loaded.get() or (self._trainer and self._trainer.ckpt_path))
         if "epoch_so_far" in checkpoint and self.global_rank == 0:
             self._outputs["train"] = [Outputs(**checkpoint["epoch_so_far"])]
 

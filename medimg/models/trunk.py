@@ -1,15 +1,41 @@
-"""A frozen trunk as what it is: tensors by name that never change, known by a digest."""
+"""A frozen trunk never changes: known by a digest, it lies in one file that a run's checkpoints name and go without."""
 
 import hashlib
-import inspect
 from collections.abc import Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from medimg.data.cache.digests import code_digest
+from medimg.errors import RequestError
 from medimg.models.backbone import Backbone, head_names
+
+IN_CLASSIFIER = "backbone.net."  # before the network's keys in the state of an ImageClassifier
+ENTRY = "frozen_trunk"  # in a checkpoint: which file it needs
+
+# the checkpoint that ImageClassifier.load_from_checkpoint is reading, which its hook is not told
+being_loaded: ContextVar[object] = ContextVar("being_loaded", default=None)
+
+
+@dataclass(frozen=True)
+class Trunk:
+    """Weights of a trunk by their names in `backbone.net`, with the digest that they are known by."""
+
+    state: Mapping[str, Tensor]
+    digest: str
+
+    @property
+    def file_name(self) -> str:
+        """Beside the checkpoints that need it; no checkpoint itself by its suffix."""
+        return f"trunk-{self.digest[:12]}.pt"
+
+    @property
+    def entry(self) -> dict[str, str]:
+        """What a checkpoint says of it, in plain containers."""
+        return {"file": self.file_name, "sha256": self.digest}
 
 
 def trunk_state(backbone: Backbone) -> dict[str, Tensor]:
@@ -27,16 +53,36 @@ def trunk_digest(state: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def trunk_identity(backbone: Backbone) -> list[object]:
-    """What tells trunks apart: weights, layers with their settings, and code that is not torch's."""
-    head = tuple(f"{name}." for name in head_names(backbone.net))
-    layers = [(name, layer) for name, layer in backbone.net.named_modules() if not f"{name}.".startswith(head)]
-    structure = [f"{name} {type(layer).__qualname__} {layer.extra_repr()}" for name, layer in layers]
-    code = code_digest(*_sources([backbone, *(layer for _, layer in layers)]))
-    return [trunk_digest(trunk_state(backbone)), structure, code]
+def join_trunk(checkpoint: dict[str, Any], file: object) -> None:
+    """Puts the trunk back into a checkpoint's state, on the CPU; one that has its own is left as it is.
+
+    Args:
+        checkpoint: its content, changed in place.
+        file: the path that it was read from, beside which the trunk lies.
+
+    Raises:
+        RequestError: the file of the trunk is missing or damaged, or holds other weights.
+    """
+    if ENTRY not in checkpoint:
+        return
+    name, digest = Path(checkpoint[ENTRY]["file"]).name, checkpoint[ENTRY]["sha256"]
+    if not isinstance(file, str | Path):
+        raise RequestError(f"this checkpoint needs {name}, which lies beside it: load it by its path")
+    trunk = Path(file).with_name(name)
+    cure = "copy the whole run folder, or all of its checkpoints/: without its trunk a checkpoint is half a model"
+    if not trunk.is_file():
+        raise RequestError(f"{file} needs the file {name} beside it, with its frozen trunk, and has none\n  {cure}")
+    state = read_trunk(trunk, digest)
+    if state is None:
+        raise RequestError(f"{trunk} is damaged, or not the frozen trunk of {Path(file).name}\n  {cure}")
+    checkpoint["state_dict"].update({f"{IN_CLASSIFIER}{key}": value for key, value in state.items()})
+    del checkpoint[ENTRY]
 
 
-def _sources(modules: list[nn.Module]) -> list[Path]:
-    """The files of their classes; those of torch and torchvision have versions."""
-    own = {type(one) for one in modules if type(one).__module__.partition(".")[0] not in {"torch", "torchvision"}}
-    return sorted({Path(file) for kind in own if (file := inspect.getsourcefile(kind)) is not None})
+def read_trunk(file: Path, digest: str) -> dict[str, Tensor] | None:
+    """The weights in a file of a trunk, on the CPU; None where they are not those of the digest, for any reason."""
+    try:
+        state: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
+        return state if trunk_digest(state) == digest else None
+    except Exception:  # damaged files fail in as many ways as there are bytes
+        return None

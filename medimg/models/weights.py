@@ -17,13 +17,13 @@ from torchvision.models.vision_transformer import VisionTransformer, interpolate
 
 from medimg.errors import RequestError, suggestion
 from medimg.models.backbone import head_names
+from medimg.models.trunk import IN_CLASSIFIER, join_trunk
 
 Source = Any  # a member of a torchvision weights enum, or the Path of a state-dict file
 
 _FILE_SUFFIXES = {".pth", ".pt", ".ckpt", ".bin", ".tar"}
 _WRAPPERS = ("state_dict", "model")
 _PREFIXES = ("module.", "_orig_mod.")  # DataParallel's and torch.compile's
-_CLASSIFIER = "backbone.net."  # before the network's keys in a checkpoint of a run
 _AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # GoogLeNet's and Inception's extra heads, which are not built
 _OLD_DENSENET = re.compile(r"^(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\.\w+)$")
 _SECONDS_OF_SILENCE = 60  # before a download is given up; without it, a firewall that drops packets blocks for ever
@@ -102,13 +102,16 @@ def _read(file: Path) -> Any:
             "Give the path of a state-dict file, a name such as imagenet, or null to train from scratch."
         )
     try:
-        return torch.load(file, map_location="cpu", weights_only=True)
+        content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged files fail in as many ways as there are bytes
         raise RequestError(
             f"model.weights: {file} cannot be read as a state dict ({_reason(error)}).\n"
             "It is damaged or incomplete, or holds pickled code, which is never run.\n"
             "Copy it again, or save plain tensors: torch.save(model.state_dict(), file)."
         ) from error
+    if isinstance(content, dict):
+        join_trunk(content, file)
+    return content
 
 
 def _fetch(member: Any, backbone: str) -> tuple[Path, Any]:
@@ -157,7 +160,7 @@ def _prepare(content: Any, file: Path) -> dict[str, Tensor]:
     for prefix in _PREFIXES:
         if all(key.startswith(prefix) for key in content):
             content = _below(prefix, content)
-    content = _below(_CLASSIFIER, content) or content
+    content = _below(IN_CLASSIFIER, content) or content
     broken = [key for key, value in content.items() if value.is_floating_point() and not value.isfinite().all()]
     if broken:
         raise RequestError(

@@ -19,7 +19,10 @@ _WRITTEN = (
     *("figures", "report.html", "model_card.md"),
 )
 # what a process that was killed while it wrote a file has left of it
-_UNFINISHED = (".*.ckpt.*", ".*.json.*", ".*.csv.*", ".*.yaml.*", ".*.txt.*", ".*.png.*", ".*.html.*", ".*.md.*")
+_UNFINISHED = (
+    *(".*.ckpt.*", ".trunk-*", ".*.json.*", ".*.csv.*", ".*.yaml.*"),
+    *(".*.txt.*", ".*.png.*", ".*.html.*", ".*.md.*"),
+)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from torch import Tensor
 
 from medimg.config import MonitorConfig
+from medimg.models.trunk import ENTRY, Trunk, join_trunk
+from medimg.training.frozen_trunk import keep_trunk
 from medimg.training.selection import Rank, rank
 
 
@@ -24,9 +26,12 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: _PATH, storage_options: Any | None = None) -> None:
-        """Saves with `torch.save`."""
+        """Saves with `torch.save`; a trunk that `FrozenTrunk` has taken out goes into its own file, and first."""
         file = Path(path)
         file.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(trunk := checkpoint.get(ENTRY), Trunk):
+            keep_trunk(trunk, file.parent)
+            checkpoint = checkpoint | {ENTRY: trunk.entry}
         unfinished = file.with_name(f".{file.name}.{os.getpid()}")
         try:
             with unfinished.open("wb") as stream:
@@ -36,6 +41,12 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             unfinished.replace(file)
         finally:
             unfinished.unlink(missing_ok=True)
+
+    def load_checkpoint(self, path: _PATH, *arguments: Any, **named: Any) -> dict[str, Any]:
+        """The content, with the trunk in it."""
+        content: dict[str, Any] = super().load_checkpoint(path, *arguments, **named)
+        join_trunk(content, path)
+        return content
 
 
 class RunIdentity(Callback):

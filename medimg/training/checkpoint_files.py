@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from medimg.errors import RequestError
+from medimg.models.trunk import join_trunk
 
 # what the optimizer's and the scheduler's state in a checkpoint belongs to
 _TRAINING = ("optimizer", "scheduler")
@@ -33,10 +34,11 @@ def position(checkpoint: Mapping[str, Any]) -> Position:
 
 
 def read_checkpoint(file: Path, classes: Sequence[str] | None = None) -> dict[str, Any]:
-    """The content of a checkpoint, on the CPU, without running any code that it may hold.
+    """The content of a checkpoint, on the CPU, without running any code that it may hold; a frozen trunk is in it.
 
     Raises:
-        RequestError: the file is missing, cut off, not a checkpoint of medimg, or of other classes than those given.
+        RequestError: the file or that of its trunk is missing or damaged, it is not a checkpoint of medimg, or of other
+            classes than those given.
     """
     if not file.is_file():
         raise RequestError(f"there is no checkpoint {file}")
@@ -56,6 +58,7 @@ def read_checkpoint(file: Path, classes: Sequence[str] | None = None) -> dict[st
     if classes is not None and list(found) != list(classes):
         raise RequestError(f"{file} was trained for the classes {list(found)}; the data has {list(classes)}")
     checkpoint: dict[str, Any] = content
+    join_trunk(checkpoint, file)
     return checkpoint
 
 

@@ -1,8 +1,6 @@
 """The parts of a run put together: data module, classifier and trainer, and what is done with them."""
 
 import logging
-import os
-import shutil
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,7 @@ from medimg.data.datamodule import ImageDataModule
 from medimg.data.manifest import Manifest, Split
 from medimg.errors import Interrupted, RequestError, suggestion
 from medimg.evaluation.sample import Sample
-from medimg.files import sha256
+from medimg.files import link, sha256
 from medimg.models.classifier import ImageClassifier
 from medimg.models.losses import class_weights
 from medimg.runs import RunFolder
@@ -195,7 +193,7 @@ class Experiment:
         if self.trainer.is_global_zero and not (self.has_validation and self.folder.best.is_file()):
             if self.has_validation:
                 log.warning("training ended before the first validation: the last weights count as the best")
-            _link(self.folder.last, self.folder.best)
+            link(self.folder.last, self.folder.best)
         self.trainer.strategy.barrier()
 
     def _check_monitor(self) -> None:
@@ -262,14 +260,3 @@ class Experiment:
 def _device_name(trainer: L.Trainer) -> str:
     device = trainer.strategy.root_device
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-
-
-def _link(source: Path, target: Path) -> None:
-    """A second name for a file; a copy where the file system has no hard links."""
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
-    unfinished.unlink(missing_ok=True)
-    try:
-        os.link(source, unfinished)
-    except OSError:
-        shutil.copyfile(source, unfinished)
-    unfinished.replace(target)

@@ -27,7 +27,7 @@ from medimg.data.preprocessing import Preprocessing
 from medimg.data.sampler import EpochSampler, ShardSampler
 from medimg.errors import MedimgError
 from medimg.models.classifier import ImageClassifier
-from medimg.models.trunk import trunk_identity
+from medimg.models.trunk_identity import trunk_identity
 
 _VARYING = Path(medimg.data.augment.__file__)
 

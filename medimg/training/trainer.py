@@ -31,6 +31,7 @@ from medimg.training.checkpoint_callbacks import AtomicCheckpointIO
 from medimg.training.determinism import StatelessRandomness
 from medimg.training.epoch_table import EpochTable
 from medimg.training.finite_loss import FiniteLoss
+from medimg.training.frozen_trunk import FrozenTrunk
 from medimg.training.interrupts import Interrupts
 from medimg.training.quiet import quiet
 from medimg.training.save_on_signal import SaveOnSignal
@@ -176,6 +177,7 @@ def _callbacks(
     callbacks: list[Callback] = [
         StatelessRandomness(config.seed),
         FiniteLoss(),
+        FrozenTrunk(),
         EpochTable(table, config.monitor, config.trainer.max_epochs),
     ]
     if interrupts is not None:

@@ -15,6 +15,7 @@ from medimg.data.load import load_manifest
 from medimg.data.manifest import Manifest
 from medimg.data.readers import read_image
 from medimg.runs import RunFolder
+from medimg.training.checkpoint_files import read_checkpoint
 from medimg.training.run import train
 
 pytestmark = pytest.mark.real
@@ -87,7 +88,7 @@ def test_a_frozen_backbone_with_real_weights_learns_real_images(
     assert folder.info()["parameters"]["trained"] == 1280 * 2 + 2
 
     trunk = torch.load(weights, weights_only=True)
-    after = torch.load(folder.last, weights_only=True)["state_dict"]
+    after = read_checkpoint(folder.last)["state_dict"]
     frozen = [name for name in mobilenet_v2(weights=None).state_dict() if not name.startswith("classifier")]
     # statistics of BatchNorm included
     assert all(torch.equal(trunk[name], after[f"backbone.net.{name}"]) for name in frozen)

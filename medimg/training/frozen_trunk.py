@@ -1,0 +1,64 @@
+"""Writes the weights of a frozen trunk once: for all checkpoints of a run, and for all runs of a study."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor
+
+from medimg.files import link, replaced
+from medimg.models.classifier import ImageClassifier
+from medimg.models.trunk import ENTRY, IN_CLASSIFIER, Trunk, read_trunk, trunk_digest, trunk_state
+
+
+class FrozenTrunk(Callback):
+    """Takes a frozen trunk out of the state that is to be saved; `AtomicCheckpointIO` puts it beside the checkpoint."""
+
+    def __init__(self) -> None:
+        self._seen: list[tuple[int, int]] = []
+        self._digest = ""
+
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Moves it, in the process that writes."""
+        frozen = isinstance(pl_module, ImageClassifier) and pl_module.backbone.freeze is True
+        if not (frozen and trainer.is_global_zero):
+            return
+        state = trunk_state(pl_module.backbone)  # type: ignore[arg-type]
+        for name in state:
+            del checkpoint["state_dict"][f"{IN_CLASSIFIER}{name}"]
+        checkpoint[ENTRY] = Trunk(state, self._digest_of(state))
+
+    def _digest_of(self, state: Mapping[str, Tensor]) -> str:
+        """Computed once, and again where a callback of the user's own has changed the trunk all the same."""
+        seen = [(value.data_ptr(), value._version) for value in state.values()]
+        if seen != self._seen:
+            self._seen, self._digest = seen, trunk_digest(state)
+        return self._digest
+
+
+def keep_trunk(trunk: Trunk, folder: Path) -> None:
+    """Makes sure that the trunk's file is in a folder of checkpoints, as another run's of the same study where it can.
+
+    Runs of a study lie side by side, and have a folder of checkpoints of the same name.
+    """
+    file = folder.absolute() / trunk.file_name
+    if file.is_file() or _shared(file, trunk.digest):
+        return
+    with replaced(file) as unfinished, unfinished.open("wb") as stream:
+        torch.save({name: value.cpu() for name, value in trunk.state.items()}, stream)
+    _shared(file, trunk.digest)  # by a job that has started at the same time
+
+
+def _shared(file: Path, digest: str) -> bool:
+    """Whether another run of the study had the file, so that it is here under a second name."""
+    for other in sorted(file.parents[2].glob(f"*/{file.parent.name}/{file.name}")):
+        same = file.exists() and other.samefile(file)
+        if not same and read_trunk(other, digest) is not None:
+            with suppress(OSError):  # gone, in the meantime
+                link(other, file)
+                return True
+    return False
