@@ -169,7 +169,7 @@ class ImageDataModule(L.LightningDataModule):
         """Augments training images as a batch, on the device."""
         if self.trainer is None or not self.trainer.training or self.preprocessing is None:
             return batch
-        if batch.features is not None:  # of images, or of their views
+        if batch.features is not None or not self.augmentation.varies:
             return batch
         images = self.preprocessing.to_unit(batch.image)
         varied = augment(images, batch.index, self.augmentation, self.seed, self.trainer.current_epoch)

@@ -80,13 +80,25 @@ class Preprocessing:
             return batch
         return batch.to(torch.float32) / torch.iinfo(batch.dtype).max
 
-    def normalise(self, batch: Tensor) -> Tensor:
-        """Subtract the mean and divide by the standard deviation; float [..., C, H, W] in 0..1 (see `to_unit`)."""
-        if not batch.is_floating_point():
-            raise TypeError(f"normalise needs values in 0..1, and {batch.dtype} has none: call to_unit first")
-        if self._is_identity:
+    def scale_and_shift(self) -> tuple[Tensor, Tensor]:
+        """What values in 0..1 are multiplied by and what is added to normalise them, float32 [C, 1, 1] each."""
+        mean, std = (torch.tensor(values, dtype=torch.float64).view(-1, 1, 1) for values in (self.mean, self.std))
+        return (1 / std).float(), (-mean / std).float()
+
+    def normalise(self, batch: Tensor, scale_and_shift: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """Subtract the mean and divide by the standard deviation, in one pass over the values.
+
+        Args:
+            batch: [..., C, H, W], as `prepare` leaves it, or float in 0..1.
+            scale_and_shift: as that method gives them, on the device of the batch; None: made anew, which on a GPU waits
+                for all that was begun there.
+        """
+        if batch.is_floating_point() and self._is_identity:
             return batch
-        return (batch - self._per_channel(self.mean, batch)) / self._per_channel(self.std, batch)
+        scale, shift = (one.to(batch.device) for one in scale_and_shift or self.scale_and_shift())
+        if not batch.is_floating_point():
+            scale, batch = scale / torch.iinfo(batch.dtype).max, batch.to(torch.float32)
+        return torch.addcmul(shift.to(batch.dtype), batch, scale.to(batch.dtype))
 
     def without_normalisation(self) -> Self:
         """The same size and channels, with values left in 0..1 (mean 0, standard deviation 1)."""
@@ -99,10 +111,6 @@ class Preprocessing:
     @property
     def _is_identity(self) -> bool:
         return not any(self.mean) and all(value == 1 for value in self.std)
-
-    @staticmethod
-    def _per_channel(values: tuple[float, ...], batch: Tensor) -> Tensor:
-        return torch.tensor(values, dtype=batch.dtype, device=batch.device).view(-1, 1, 1)
 
 
 def to_integers(image: Tensor) -> Tensor:

@@ -81,6 +81,9 @@ class ImageClassifier(L.LightningModule):
     The configurations may also come as plain dicts, as checkpoints hold them.
     """
 
+    _scale: Tensor
+    _shift: Tensor
+
     def __init__(  # noqa: PLR0913 - each by its name, as the checkpoint keeps them
         self,
         model: Component | dict[str, Any],
@@ -109,6 +112,10 @@ class ImageClassifier(L.LightningModule):
         self.backbone: Backbone = build_backbone(model, len(self.classes), image_size, load_weights)
         preprocessing = replace(self.backbone.preprocessing, resizing=resize, region=region)
         self.preprocessing: Preprocessing = preprocessing if normalize else preprocessing.without_normalisation()
+        # with the model on its device, and not in its checkpoints
+        scale, shift = self.preprocessing.scale_and_shift()
+        self.register_buffer("_scale", scale, persistent=False)
+        self.register_buffer("_shift", shift, persistent=False)
         weight = {} if class_weights is None else {"weight": torch.tensor(class_weights)}
         self.criterion: nn.Module = build(
             loss, leave_out=("class_weights",) if isinstance(loss, LossConfig) else (), **weight
@@ -163,7 +170,7 @@ class ImageClassifier(L.LightningModule):
         return torch.zeros(shape, dtype=torch.uint8, device=self.device)
 
     def _input(self, images: Tensor) -> Tensor:
-        return self.preprocessing.normalise(self.preprocessing.to_unit(images))
+        return self.preprocessing.normalise(images, (self._scale, self._shift))
 
     def _logits(self, batch: Batch) -> Tensor:
         """Of features where the batch has them: the trunk has run already."""

@@ -51,9 +51,13 @@ def test_normalise_agrees_with_torchvision_and_goes_back(image):
     torch.testing.assert_close(IMAGENET.normalise(batch[0]), normal[0])
 
 
-def test_normalising_whole_numbers_is_refused(image):
-    with pytest.raises(TypeError, match="to_unit first"):
-        IMAGENET.normalise(image)
+@pytest.mark.parametrize("depth", [torch.uint8, torch.uint16])
+def test_whole_numbers_are_normalised_in_one_go(depth):
+    whole = torch.arange(0, 255, 5).view(1, 3, 17, 1).to(torch.int32) * (torch.iinfo(depth).max // 255)
+    unit = IMAGENET.to_unit(whole.to(depth))
+    expected = v2.Normalize(list(IMAGENET.mean), list(IMAGENET.std))(unit)
+    torch.testing.assert_close(IMAGENET.normalise(whole.to(depth)), expected)
+    torch.testing.assert_close(IMAGENET.normalise(whole.to(depth), IMAGENET.scale_and_shift()), expected)
 
 
 def test_without_normalisation(image):
