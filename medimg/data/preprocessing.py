@@ -90,8 +90,8 @@ class Preprocessing:
 
         Args:
             batch: [..., C, H, W], as `prepare` leaves it, or float in 0..1.
-            scale_and_shift: as that method gives them, on the device of the batch; None: made anew, which on a GPU waits
-                for all that was begun there.
+            scale_and_shift: as that method gives them, on the device of the batch; None: made anew, and a GPU waits
+                for that.
         """
         if batch.is_floating_point() and self._is_identity:
             return batch
