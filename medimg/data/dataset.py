@@ -35,13 +35,19 @@ class Batch(NamedTuple):
     """Some images together, and those that were to be among them but could not be read.
 
     `image` is [B, C, H, W], uint8 or float32 in 0..1; `label` and `index` (position in the manifest) are int64 [B]. B
-    counts readable images only, and may be 0.
+    counts readable images only, and may be 0. `index` stays on the host: to ask a GPU for it would mean to wait.
     """
 
     image: Tensor
     label: Tensor
     index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
     unreadable: tuple[Unreadable, ...] = ()
+
+    def to(self, device: torch.device) -> "Batch":
+        """Images and labels on this device; from pinned memory the host does not wait for the copy to a GPU."""
+        ahead = torch.device(device).type == "cuda"
+        image, label = (part.to(device, non_blocking=ahead) for part in (self.image, self.label))
+        return self._replace(image=image, label=label)
 
 
 class ImageDataset(Dataset[Item | Unreadable]):
