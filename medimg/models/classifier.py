@@ -47,7 +47,7 @@ def gather(parts: Sequence[Outputs]) -> Outputs:
     """One table of all batches, and in distributed training of all processes, on the CPU in 32 bits."""
     # a process may have no images of a small split; torch.cat takes such an empty tensor beside any other
     parts = parts or [Outputs(torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.int64), torch.empty(0))]
-    # of an epoch that was taken up in its middle, the first part comes from the checkpoint, and is on the host
+    # the part of an epoch that was taken up in its middle is on the host
     columns = ([piece.to(column[-1].device) for piece in column] for column in zip(*parts, strict=True))
     index, label, logits = (torch.cat(column).cpu() for column in columns)
     table = Outputs(index, label, logits.float())
@@ -261,7 +261,7 @@ class ImageClassifier(L.LightningModule):
         return {"scheduler": build(scheduler, optimizer), "interval": "epoch"}
 
     def _gradients_are_unscaled(self) -> bool:
-        """Whether gradients have to be brought back to their scale before the optimizer's step, to be clipped."""
+        """Whether gradients of 16 bits get their scale back before the optimizer's step, to be clipped."""
         trainer = self._trainer  # None where somebody asks for the optimizer alone
         return trainer is not None and trainer.precision == "16-mixed" and bool(trainer.gradient_clip_val)
 

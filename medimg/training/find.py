@@ -6,13 +6,14 @@ What was found takes the place of what was given in config.yaml, so the run is t
 import io
 import logging
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, redirect_stderr
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import numpy as np
 
 from medimg.config import TrainConfig
 from medimg.config.check import as_dict, check
@@ -28,6 +29,8 @@ log = logging.getLogger(__name__)
 
 _STEPS = 100  # of the range test, from the lowest rate to the highest
 _RATES = (1e-7, 1.0)
+_UNSETTLED = 10  # steps before the smoothed loss means something
+_FEWEST = 3
 _FIRST_SIZE = 2
 _STEPS_A_SIZE = 3
 _ENDLESS = 10**6
@@ -100,6 +103,8 @@ def _with_probe(config: TrainConfig, manifest: Manifest, ask: Callable[["Probe",
 
     with TemporaryDirectory(prefix="medimg-find-") as temporary:
         experiment = Experiment(config, RunFolder(Path(temporary)), manifest, load_weights=True)
+        if experiment.trainer.world_size > 1:  # trainer.devices=auto, where there are several
+            raise RequestError("what is to be found is found on one device alone: trainer.devices=1")
         experiment.trainer.callbacks.clear()  # type: ignore[attr-defined]  # set by Lightning elsewhere
         shown = sys.stdout.isatty()
         try:
@@ -133,7 +138,7 @@ def _batch_size(probe: "Probe", config: TrainConfig) -> int:
 
 
 def _learning_rate(probe: "Probe", config: TrainConfig) -> float:
-    """Where the loss falls fastest while the rate rises (Smith, 2017)."""
+    """By a range test (Smith, 2017): the rate rises from step to step, and the loss falls, and then diverges."""
     from lightning.pytorch.tuner.tuning import Tuner
 
     finder = Tuner(probe.experiment.trainer).lr_find(
@@ -144,10 +149,24 @@ def _learning_rate(probe: "Probe", config: TrainConfig) -> float:
         num_training=_STEPS,
         update_attr=False,
     )
-    rate = None if finder is None else finder.suggestion()
+    rate = None if finder is None else steepest_fall(finder.results["lr"], finder.results["loss"])
     if rate is None:
         raise RequestError(
-            f"find.lr: the loss was a number at too few rates between {_RATES[0]:g} and {_RATES[1]:g}\n"
-            "  give optimizer.lr by hand"
+            f"find.lr: the loss fell at no rate between {_RATES[0]:g} and {_RATES[1]:g}\n  give optimizer.lr by hand"
         )
     return float(f"{rate:.3g}")
+
+
+def steepest_fall(rates: Sequence[float], losses: Sequence[float]) -> float | None:
+    """The rate at which the smoothed loss falls fastest, by the logarithm of the rate; None where it never falls.
+
+    Lightning's own suggestion goes by the rate itself, and so takes the noise at the lowest rates for a steep fall.
+    """
+    found = np.array(losses, dtype=np.float64)[_UNSETTLED:]
+    logs = np.log(np.array(rates, dtype=np.float64))[_UNSETTLED:]
+    finite = np.isfinite(found)
+    if finite.sum() < _FEWEST:
+        return None
+    slopes = np.gradient(found[finite], logs[finite])
+    steepest = int(slopes.argmin())
+    return float(np.exp(logs[finite][steepest])) if slopes[steepest] < 0 else None

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import TINY
@@ -15,7 +16,7 @@ from medimg.data.dataset import Batch
 from medimg.data.load import load_manifest
 from medimg.errors import RequestError
 from medimg.runs import RunFolder
-from medimg.training.find import as_found, find
+from medimg.training.find import as_found, find, steepest_fall
 from medimg.training.job import resume_job, run_job
 from medimg.training.probe import Probe
 
@@ -83,6 +84,20 @@ def test_the_batch_is_as_large_as_memory_and_the_split_allow(
             find(config, folder, manifest)
     else:
         assert find(config, folder, manifest).data.batch_size == expected
+
+
+def test_the_rate_is_where_the_loss_falls_fastest() -> None:
+    """A fall around 0.01, and before it noise that is small beside it but large beside the steps of the rate."""
+    rates = np.logspace(-7, 0, 100)
+    noise = np.random.default_rng(0).normal(0, 1e-3, 100)
+    fall = 1 / (1 + np.exp(4 * (np.log10(rates) + 2)))
+    diverging = np.where(rates > 0.3, 5 * rates, 0)
+    found = steepest_fall(rates.tolist(), (fall + noise + diverging).tolist())
+    assert found == pytest.approx(0.01, rel=0.5)
+    unknown = np.where(rates > 0.1, math.nan, fall)
+    assert steepest_fall(rates.tolist(), unknown.tolist()) == pytest.approx(0.01, rel=0.1)
+    assert steepest_fall(rates.tolist(), rates.tolist()) is None
+    assert steepest_fall(rates.tolist(), [math.nan] * 100) is None
 
 
 def test_a_run_that_was_killed_after_finding_goes_on_with_what_was_found(
