@@ -11,6 +11,7 @@ from medimg.config.backbones import torchvision_names
 from medimg.config.base import Component, Custom
 from medimg.config.data import PhantomConfig
 from medimg.config.kinds import find, structs_of, union
+from medimg.config.optim import OneCycleConfig, OptimizerConfig
 from medimg.config.training import CheckpointConfig, TrainConfig
 from medimg.config.windows import parse_windows
 from medimg.config.wording import explain
@@ -176,6 +177,7 @@ def _check_together(config: TrainConfig) -> None:
     if config.trainer.max_steps == 0:
         raise RequestError("trainer.max_steps=0: a run needs at least one step; -1 is no limit")
     _check_monitor(config)
+    _check_find(config)
     loss_weights = getattr(config.loss, "class_weights", None)
     data = config.data
     if data.sampler == "balanced" and loss_weights is not None:
@@ -223,6 +225,29 @@ def _check_monitor(config: TrainConfig) -> None:
     if (metric == "val/loss") != (config.monitor.mode == "min"):
         better = "min" if metric == "val/loss" else "max"
         raise RequestError(f"monitor.mode={config.monitor.mode}: the better {metric} is the {better}, so mode={better}")
+
+
+def _check_find(config: TrainConfig) -> None:
+    """What is found must have its place, and must not be another value for each process."""
+    asked = [f"find.{name}" for name in ("lr", "batch_size") if getattr(config.find, name)]
+    if not asked:
+        return
+    trainer = config.trainer
+    several = len(trainer.devices) > 1 if isinstance(trainer.devices, tuple) else trainer.devices not in {1, "auto"}
+    if several or trainer.num_nodes != 1 or trainer.strategy != "auto":
+        raise RequestError(
+            f"{asked[0]}=true works on one device alone\n"
+            "  find it with trainer.devices=1 trainer.max_epochs=1, and give the run the value that its log names"
+        )
+    if config.ckpt_path:
+        raise RequestError(f"{asked[0]}=true and ckpt_path: a full state goes on with the values that it was made with")
+    if config.find.lr and not isinstance(config.optimizer, OptimizerConfig):
+        raise RequestError("find.lr=true: an optimizer of your own has no optimizer.lr that could be replaced")
+    if config.find.lr and isinstance(config.scheduler, OneCycleConfig) and config.scheduler.max_lr is not None:
+        raise RequestError(
+            f"find.lr=true with scheduler.max_lr={config.scheduler.max_lr:g}, which alone would count\n"
+            "  scheduler.max_lr=null takes optimizer.lr"
+        )
 
 
 def _check_regex(pattern: str) -> None:

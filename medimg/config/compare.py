@@ -27,6 +27,7 @@ FREE = (
     "paths",
     "sweep",
     "trainer.accelerator",
+    "trainer.compile",
     "trainer.enable_model_summary",
     "trainer.enable_progress_bar",
     "trainer.limit_predict_batches",
@@ -34,6 +35,7 @@ FREE = (
     "trainer.max_epochs",
     "trainer.max_steps",
     "trainer.max_time",
+    "trainer.num_threads",
     "trainer.profiler",
 )
 # what a checkpoint's state belongs to: no word can change it

@@ -68,6 +68,31 @@ class TrainerConfig(Node, frozen=True, kw_only=True):
         "auto"
     )
     enable_model_summary: bool = False
+    channels_last: Annotated[
+        bool | Literal["auto"],
+        Meta(description="lay images out channel by channel of a pixel; auto: where the backbone gains from it"),
+    ] = "auto"
+    compile: Annotated[
+        bool | Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"],
+        Meta(description="train a backbone compiled by torch.compile; true: in its default mode"),
+    ] = False
+    float32_matmul_precision: Annotated[
+        Literal["highest", "high", "medium"],
+        Meta(description="32-bit arithmetic on NVIDIA GPUs; high: TF32, highest: full precision"),
+    ] = "high"
+    num_threads: Annotated[
+        PositiveInt | None, Meta(description="threads of torch on the processor; null: one for each core")
+    ] = None
+
+
+class FindConfig(Node, frozen=True, kw_only=True):
+    """What is found out before training begins; the values found take the place of those given."""
+
+    lr: Annotated[bool, Meta(description="find optimizer.lr by a range test before training")] = False
+    batch_size: Annotated[
+        bool, Meta(description="find the largest data.batch_size that fits into the GPU's memory")
+    ] = False
+    max_batch_size: Annotated[PositiveInt, Meta(description="the largest batch that find.batch_size tries")] = 256
 
 
 class CallbackConfig(Component, frozen=True, kw_only=True):
@@ -165,6 +190,7 @@ class TrainConfig(Node, frozen=True, kw_only=True):
     scheduler: AnyScheduler | Custom | None = None
     augment: AugmentConfig = AugmentConfig()
     trainer: TrainerConfig = TrainerConfig()
+    find: FindConfig = FindConfig()
     callbacks: dict[str, AnyCallback | Custom | None] = msgspec.field(default_factory=dict)
     logger: dict[str, AnyLogger | Custom | None] = msgspec.field(default_factory=dict)
     paths: PathsConfig = PathsConfig()

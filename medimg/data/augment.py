@@ -38,7 +38,7 @@ def augment(images: Tensor, samples: Tensor, config: AugmentConfig, seed: int, e
         return images
     if config.views is not None:
         epoch %= config.views
-    numbers: list[int] = samples.tolist()
+    numbers: list[int] = samples.tolist()  # on the host already, where they come in a Batch
     draws = uniform(derive_seed(seed, Stream.AUGMENT), epoch, numbers, 10)
     if any((config.rotate, config.zoom, config.translate, config.shear, config.horizontal_flip, config.vertical_flip)):
         height, width = images.shape[-2:]
@@ -78,7 +78,7 @@ def _either_side(draw: float) -> float:
 def _warp(images: Tensor, matrices: list[list[float]]) -> Tensor:
     """Bilinear, with black (0) from outside the image: what lies around a chest in CT slices and X-rays."""
     height, width = images.shape[-2:]
-    theta = torch.tensor(matrices, dtype=torch.float32, device=images.device).view(-1, 6, 1, 1)
+    theta = _beside(images, torch.tensor(matrices)).view(-1, 6, 1, 1)
     x = ((torch.arange(width, device=images.device) * 2 + 1) / width - 1).view(1, 1, width)
     y = ((torch.arange(height, device=images.device) * 2 + 1) / height - 1).view(1, height, 1)
     # Written out, because the matrix product in F.affine_grid may round in another way for another batch size.
@@ -115,4 +115,9 @@ def _noise(images: Tensor, seeds: list[int]) -> Tensor:
 
 
 def _per_image(values: NDArray[np.float64], images: Tensor) -> Tensor:
-    return torch.tensor(values.tolist(), dtype=images.dtype, device=images.device).view(-1, 1, 1, 1)
+    return _beside(images, torch.tensor(values.tolist(), dtype=images.dtype)).view(-1, 1, 1, 1)
+
+
+def _beside(images: Tensor, values: Tensor) -> Tensor:
+    """Values from the host on the images' device; pinned, since the host would wait for a GPU to fetch them else."""
+    return values.pin_memory().to(images.device, non_blocking=True) if images.is_cuda else values.to(images.device)

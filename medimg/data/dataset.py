@@ -27,6 +27,7 @@ class Batch(NamedTuple):
     `image` is [B, C, H, W], uint8 or uint16, or float32 in 0..1; `label` and `index` (position in the manifest) are
     int64 [B]. B counts readable images only, and may be 0. Where a frozen trunk has made `features` of the images
     before, float32 [B, ...], there is no `image`.
+    `index` stays on the host: to ask a GPU for it would mean to wait.
     """
 
     image: Tensor
@@ -34,6 +35,13 @@ class Batch(NamedTuple):
     index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
     unreadable: tuple[Unreadable, ...] = ()
     features: Tensor | None = None
+
+    def to(self, device: torch.device) -> "Batch":
+        """All but the positions on this device; from pinned memory the host does not wait for the copy to a GPU."""
+        ahead = torch.device(device).type == "cuda"
+        image, label = (part.to(device, non_blocking=ahead) for part in (self.image, self.label))
+        features = None if self.features is None else self.features.to(device, non_blocking=ahead)
+        return self._replace(image=image, label=label, features=features)
 
 
 class ImageDataset(Dataset[Item | Unreadable]):

@@ -18,8 +18,8 @@ from medimg.inference.part_file import PartFile
 from medimg.inference.predictor import Predictor
 from medimg.inference.reading import InputBatch, batches
 from medimg.inference.rows import Row, Table, Tally, maps_folder
+from medimg.training.hardware import precision, set_arithmetic
 from medimg.training.interrupts import Interrupts
-from medimg.training.trainer import precision
 
 if TYPE_CHECKING:
     from medimg.inference.maps import MapWriter
@@ -155,8 +155,14 @@ def _map_writer(file: Path, total: int) -> "MapWriter":
 def _fabric(predictor: Predictor, accelerator: str) -> Fabric:
     """The device, in the precision of the training where all members agree and the device can."""
     asked = {member.precision for member in predictor.members}
+    exact = {member.arithmetic for member in predictor.members}
     try:
-        config = TrainerConfig(accelerator=accelerator, precision=asked.pop() if len(asked) == 1 else "auto")  # type: ignore[arg-type]
+        config = TrainerConfig(
+            accelerator=accelerator,  # type: ignore[arg-type]
+            precision=asked.pop() if len(asked) == 1 else "auto",  # type: ignore[arg-type]
+            float32_matmul_precision=exact.pop() if len(exact) == 1 else "highest",  # type: ignore[arg-type]
+        )
+        set_arithmetic(config)
         chosen = precision(config)
         on_gpu = accelerator != "cpu" and torch.cuda.is_available()
         if chosen in {16, "16-mixed"} and not on_gpu:

@@ -36,6 +36,7 @@ class Member:
         augmentation: how its training images were varied.
         seed: of its training.
         precision: of its training, as `trainer.precision` has it.
+        arithmetic: of its training, as `trainer.float32_matmul_precision` has it.
         identity: SHA-256 of its checkpoint.
     """
 
@@ -44,6 +45,7 @@ class Member:
     augmentation: AugmentConfig
     seed: int
     precision: str | int
+    arithmetic: str
     identity: str
 
 
@@ -190,12 +192,14 @@ def _member(run: RunFolder, checkpoint: Path, allow: Allowed | None) -> Member:
         augmentation = msgspec.convert(config.get("augment") or {}, AugmentConfig)
     except (KeyError, AttributeError, msgspec.ValidationError) as error:
         raise RequestError(f"{run.config_file} is not a configuration of medimg: {error}") from None
+    trainer = config.get("trainer") or {}
     return Member(
         classifier=classifier,
         reading=Reading(classifier.preprocessing.without_normalisation(), window),
         augmentation=augmentation,
         seed=int(config.get("seed", 0)),
-        precision=(config.get("trainer") or {}).get("precision", "auto"),
+        precision=trainer.get("precision", "auto"),
+        arithmetic=trainer.get("float32_matmul_precision", "high"),
         identity=sha256(checkpoint),
     )
 

@@ -31,6 +31,7 @@ from medimg.data.preprocessing import Preprocessing, Region, Resizing
 from medimg.errors import MedimgError
 from medimg.evaluation.metrics import classification_metrics
 from medimg.models.backbone import Backbone
+from medimg.models.optimizers import make_optimizer
 from medimg.models.trunk import being_loaded, join_trunk
 from medimg.models.tta import TestTimeAugmentation
 
@@ -47,7 +48,9 @@ def gather(parts: Sequence[Outputs]) -> Outputs:
     """One table of all batches, and in distributed training of all processes, on the CPU in 32 bits."""
     # a process may have no images of a small split; torch.cat takes such an empty tensor beside any other
     parts = parts or [Outputs(torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.int64), torch.empty(0))]
-    index, label, logits = (torch.cat(column).cpu() for column in zip(*parts, strict=True))
+    # the part of an epoch that was taken up in its middle is on the host
+    columns = ([piece.to(column[-1].device) for piece in column] for column in zip(*parts, strict=True))
+    index, label, logits = (torch.cat(column).cpu() for column in columns)
     table = Outputs(index, label, logits.float())
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return table
@@ -75,6 +78,7 @@ class ImageClassifier(L.LightningModule):
         normalize: whether to subtract the backbone's mean and divide by its standard deviation.
         resize: how images get their size, as in `data.resize`.
         region: the part of the image that it gets to see, as in `data.region`.
+        channels_last: the memory format that the backbone computes in, as `Backbone.lay_out` has it.
         load_weights: False where a checkpoint is about to fill them in.
         allow: targets of the user's own by group; a checkpoint's word is not enough to run code.
 
@@ -99,6 +103,7 @@ class ImageClassifier(L.LightningModule):
         normalize: bool = True,
         resize: Resizing = "stretch",
         region: Region = "whole",
+        channels_last: bool = False,
         load_weights: bool = True,
         allow: dict[str, list[str]] | None = None,
     ) -> None:
@@ -110,6 +115,7 @@ class ImageClassifier(L.LightningModule):
         self._monitor = monitor if isinstance(monitor, MonitorConfig) else msgspec.convert(monitor, MonitorConfig)
         model, loss = admit(model, "model", allow), admit(loss, "loss", allow)
         self.backbone: Backbone = build_backbone(model, len(self.classes), image_size, load_weights)
+        self.backbone.lay_out(torch.channels_last if channels_last else torch.contiguous_format)
         preprocessing = replace(self.backbone.preprocessing, resizing=resize, region=region)
         self.preprocessing: Preprocessing = preprocessing if normalize else preprocessing.without_normalisation()
         # with the model on its device, and not in its checkpoints
@@ -137,6 +143,7 @@ class ImageClassifier(L.LightningModule):
                 "normalize": normalize,
                 "resize": resize,
                 "region": region,
+                "channels_last": channels_last,
                 "load_weights": False,
             },
             logger=False,
@@ -179,9 +186,14 @@ class ImageClassifier(L.LightningModule):
         logits: Tensor = self.backbone.head(batch.features).flatten(1)
         return logits
 
+    def loss_of(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The loss of a batch, and the logits [B, classes] that it is made of."""
+        logits = self._logits(batch)
+        return self.criterion(logits, batch.label), logits
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of a batch; dropout depends on the step alone, not on what ran before."""
-        loss: Tensor = self.criterion(logits := self._logits(batch), batch.label)
+        loss, logits = self.loss_of(batch)
         self._keep("train", batch, logits)
         self.log("train/loss_step", loss.detach(), on_step=True, on_epoch=False, batch_size=len(batch.label))
         return loss
@@ -246,9 +258,9 @@ class ImageClassifier(L.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimizer over the trained parameters, and its schedule."""
-        optimizer = build(self._optimizer, [p for p in self.parameters() if p.requires_grad])
+        optimizer = make_optimizer(self._optimizer, self.parameters(), unscaled=self._gradients_are_unscaled())
         if self._scheduler is None:
-            return optimizer  # type: ignore[no-any-return]
+            return optimizer
         return {"optimizer": optimizer, "lr_scheduler": self._schedule(optimizer)}
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any | None) -> None:
@@ -289,8 +301,14 @@ class ImageClassifier(L.LightningModule):
             return {"scheduler": built, "interval": "epoch", "monitor": self._monitor.metric, "strict": False}
         return {"scheduler": build(scheduler, optimizer), "interval": "epoch"}
 
+    def _gradients_are_unscaled(self) -> bool:
+        """Whether gradients of 16 bits get their scale back before the optimizer's step, to be clipped."""
+        trainer = self._trainer  # None where somebody asks for the optimizer alone
+        return trainer is not None and trainer.precision == "16-mixed" and bool(trainer.gradient_clip_val)
+
     def _keep(self, split: str, batch: Batch, logits: Tensor) -> None:
-        self._outputs[split].append(Outputs(batch.index, batch.label, logits.detach()))
+        # copied: a compiled backbone may write its next logits in the same place
+        self._outputs[split].append(Outputs(batch.index, batch.label, logits.detach().clone()))
 
     def _log_epoch(self, split: str) -> dict[str, float]:
         labels, logits = self.epoch_outputs(split)

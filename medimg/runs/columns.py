@@ -15,6 +15,7 @@ _NEVER = (
     *("data.num_workers", "data.cache", "data.cache_limit"),
     *("trainer.accelerator", "trainer.strategy", "trainer.enable_progress_bar", "trainer.enable_model_summary"),
     *("trainer.log_every_n_steps", "trainer.profiler", "trainer.detect_anomaly", "trainer.num_sanity_val_steps"),
+    *("trainer.num_threads", "trainer.channels_last", "trainer.compile", "find"),
 )
 # what of `data` is more than which images there are and how they are split; those the fingerprint knows better
 _OF_TRAINING = ("image_size", "normalize", "batch_size", "sampler", "positive_class", "window", "resize", "region")

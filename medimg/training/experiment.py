@@ -28,6 +28,7 @@ from medimg.training.checkpoint_files import Position, read_checkpoint
 from medimg.training.epoch_table import EpochTable
 from medimg.training.evaluate import ResultsWriter, predict
 from medimg.training.features import use_features
+from medimg.training.hardware import channels_last, compiled
 from medimg.training.init_from import init_from
 from medimg.training.interrupts import Interrupts
 from medimg.training.report import report_run
@@ -142,7 +143,11 @@ class Experiment:
             inside = f", after {start.batches} of its batches" if start.batches else ""
             log.info("going on at epoch %d%s, from %s", start.epoch, inside, checkpoint)
         try:
-            with self.interrupts.deferred(), logging_redirect_tqdm():  # log lines go above the progress bar
+            with (
+                self.interrupts.deferred(),
+                logging_redirect_tqdm(),  # log lines go above the progress bar
+                compiled(self.classifier.backbone, self.config.trainer.compile),
+            ):
                 self.trainer.fit(self.classifier, datamodule=self.data, ckpt_path=checkpoint, weights_only=True)
         except MisconfigurationException as error:
             raise RequestError(f"the trainer refuses: {error}\n  see the trainer.* and callbacks.* keys") from error
@@ -228,6 +233,7 @@ class Experiment:
             normalize=config.data.normalize,
             resize=config.data.resize,
             region=config.data.region,
+            channels_last=channels_last(config),
             load_weights=load_weights,
         )
 

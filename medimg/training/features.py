@@ -168,7 +168,12 @@ class FrozenFeatures:
             "normalisation": [list(preprocessing.mean), list(preprocessing.std)],
             "trunk": trunk_identity(self.classifier.backbone),
             "libraries": versions_of(("torch", "torchvision")),
-            "computed": [device, str(self.trainer.precision), torch.get_float32_matmul_precision()],
+            "computed": [
+                device,
+                str(self.trainer.precision),
+                torch.get_float32_matmul_precision(),
+                str(self.classifier.backbone.memory_format),
+            ],
             "views": None
             if views is None
             else [as_dict(self.data.augmentation), self.data.seed, code_digest(_VARYING)],

@@ -14,6 +14,7 @@ from medimg.config.compare import differences, refuse_changes, with_values
 from medimg.data.load import load_manifest
 from medimg.errors import RequestError
 from medimg.runs import RunFolder, find_run
+from medimg.training.find import as_found
 from medimg.training.run import train
 
 log = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ def run_job(config: TrainConfig, folder: RunFolder, *, in_sweep: bool) -> float 
 
     In a sweep a job that is finished already is skipped, and one that was begun is taken up.
     """
-    config = with_absolute_paths(config)
+    config = _begun(with_absolute_paths(config), folder)
     if not in_sweep:
         return _run(config, folder, in_sweep=False)
     if is_done(config, folder):
@@ -58,9 +59,8 @@ def resume_job(
         RequestError: there is no such run, it is finished, cannot be extended, or would go on with other settings.
     """
     folder = find_run(run, runs)
-    written = folder.read_config() | {"allow": None}
-    before = check(written, allow)
-    config = check(with_values(written, changes or {}), allow)
+    before = _begun(check(folder.read_config() | {"allow": None}, allow), folder)
+    config = check(with_values(as_dict(before), changes or {}), allow)
     refuse_changes(as_dict(before), as_dict(config), folder.shown, force)
     _refuse_extension(before, config, folder)
     _log_to(folder)
@@ -90,6 +90,11 @@ def _refuse_extension(before: TrainConfig, config: TrainConfig, folder: RunFolde
         )
 
 
+def _begun(config: TrainConfig, folder: RunFolder) -> TrainConfig:
+    """The configuration as a run that was begun with it goes on: with what it has found."""
+    return as_found(config, folder.info().get("found") or {}) if folder.has_begun() else config
+
+
 def is_done(config: TrainConfig, folder: RunFolder) -> bool:
     """Whether the folder holds this run, finished; where it does not, it can be begun or taken up.
 
@@ -98,7 +103,8 @@ def is_done(config: TrainConfig, folder: RunFolder) -> bool:
     """
     if not folder.has_begun():
         return False
-    recorded = check(folder.read_config() | {"allow": None}, config.allow)
+    config = _begun(config, folder)
+    recorded = _begun(check(folder.read_config() | {"allow": None}, config.allow), folder)
     found = differences(as_dict(recorded), as_dict(config), _ELSEWHERE)
     if found:
         shown = "\n".join(f"  {key}: {was} there, {now} now" for key, (was, now) in found.items())

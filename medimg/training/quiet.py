@@ -12,6 +12,7 @@ _NOISE = (
     ".*recommended to use .self.log.*sync_dist.*",  # metrics are of all processes already
     ".*resuming from a checkpoint that ended before the epoch ended.*",  # the sampler goes on where it was
     ".*could not find the monitored key in the returned metrics.*",  # an epoch that is not validated
+    ".*but have no `validation_step`.*",  # what is found before training needs none
     ".*Total length of `list` across ranks is zero.*",  # no validation split
 )
 

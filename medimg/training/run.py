@@ -64,7 +64,7 @@ def train(
             with interruptible() as interrupts:
                 manifest, checkpoint, experiment = _prepare(config, folder, interrupts, resume=resume, force=force)
                 if clock is None:
-                    clock = _go_on(config, folder, experiment.seconds_before, force)
+                    clock = _go_on(experiment.config, folder, experiment.seconds_before, force)
                 _record_data(folder, manifest)
                 folder.update(**experiment.facts())
                 experiment.fit(checkpoint)
@@ -157,8 +157,11 @@ def _prepare(
     check_before_training(manifest, config.data, file, cache)
 
     from medimg.training.experiment import Experiment
+    from medimg.training.find import find, is_asked
 
     checkpoint = _starting_point(config, folder, resume=resume)
+    if is_asked(config):
+        config = find(config, folder, manifest)
     experiment = Experiment(config, folder, manifest, interrupts, load_weights=checkpoint is None)
     if checkpoint is not None:
         experiment.start_from(checkpoint, force)

@@ -3,7 +3,7 @@
 import sys
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import lightning as L
 import torch
@@ -32,6 +32,7 @@ from medimg.training.determinism import StatelessRandomness
 from medimg.training.epoch_table import EpochTable
 from medimg.training.finite_loss import FiniteLoss
 from medimg.training.frozen_trunk import FrozenTrunk
+from medimg.training.hardware import precision, set_arithmetic
 from medimg.training.interrupts import Interrupts
 from medimg.training.quiet import quiet
 from medimg.training.save_on_signal import SaveOnSignal
@@ -39,7 +40,10 @@ from medimg.training.save_on_signal import SaveOnSignal
 C = TypeVar("C", bound=Callback)
 
 # what the Trainer calls differently, or what is not the Trainer's
-_OURS = ("precision", "enable_progress_bar", "overfit_batches", "max_time", "profiler", "sync_batchnorm")
+_OURS = (
+    *("precision", "enable_progress_bar", "overfit_batches", "max_time", "profiler", "sync_batchnorm"),
+    *("channels_last", "compile", "float32_matmul_precision", "num_threads"),
+)
 
 
 class ProgressBar(TQDMProgressBar):
@@ -72,6 +76,7 @@ def make_trainer(
         RequestError: what was asked for is not on this machine, or does not go together.
     """
     quiet()
+    set_arithmetic(config.trainer)
     options = {name: value for name, value in as_dict(config.trainer).items() if name not in _OURS}
     if config.trainer.overfit_batches:
         options["limit_train_batches"] = config.trainer.overfit_batches
@@ -104,6 +109,7 @@ def predicting_trainer(config: TrainerConfig, folder: Path) -> L.Trainer:
         RequestError: the device or the precision is not there.
     """
     quiet()
+    set_arithmetic(config)
     try:
         return L.Trainer(
             default_root_dir=folder,
@@ -125,18 +131,6 @@ def callbacks_of(trainer: L.Trainer, kind: type[C]) -> list[C]:
     """The trainer's callbacks of a class."""
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by Lightning elsewhere
     return [callback for callback in callbacks if isinstance(callback, kind)]
-
-
-def precision(config: TrainerConfig) -> Any:
-    """The precision to train in: as asked, or for `auto` mixed precision on GPUs that gain from it, else 32 bits."""
-    if config.precision != "auto":
-        return config.precision
-    if config.accelerator not in {"auto", "gpu", "cuda"} or not torch.cuda.is_available():
-        return "32-true"
-    first = config.devices[0] if isinstance(config.devices, tuple) else 0
-    major, _ = torch.cuda.get_device_capability(first)
-    # Ampere (8) and later compute in bf16; Volta and Turing (7) have tensor cores for fp16 alone
-    return "bf16-mixed" if major >= 8 else "16-mixed" if major == 7 else "32-true"
 
 
 def _progress_bar(config: TrainerConfig) -> bool:

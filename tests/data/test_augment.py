@@ -68,6 +68,13 @@ def test_shape_type_and_range(images, dtype):
     assert 0 <= result.min() <= result.max() <= 1
 
 
+def test_no_value_is_asked_of_the_device():
+    """The meta device has none to give: the host can go on before a GPU is done."""
+    config = AugmentConfig(rotate=10, zoom=0.1, translate=0.1, brightness=0.1, contrast=0.1, horizontal_flip=0.5)
+    varied = augment(torch.empty(3, 3, 8, 8, device="meta"), torch.arange(3), config, seed=0, epoch=0)
+    assert (varied.shape, varied.device.type) == ((3, 3, 8, 8), "meta")
+
+
 def test_whole_numbers_are_refused(images):
     with pytest.raises(TypeError, match="to_unit first"):
         vary((images * 255).byte(), ALL)

@@ -143,6 +143,7 @@ def test_a_batch_survives_pickling_and_the_transfer_to_a_device(manifest, monkey
         assert copy.unreadable == batch.unreadable
         assert isinstance(copy.unreadable[0], Unreadable)
         assert copy.image.shape == batch.image.shape
+        assert copy.index.tolist() == batch.index.tolist()  # on the host, wherever the images are
 
 
 def test_an_empty_split(manifest):

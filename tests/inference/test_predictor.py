@@ -55,6 +55,14 @@ def test_of_a_run(tiny_run: Run) -> None:
     torch.testing.assert_close(found.logits([noise()], torch.arange(4)), load_classifier(folder)(noise()))
 
 
+def test_it_computes_as_exactly_as_the_training_did(copy: RunFolder) -> None:
+    assert load_predictor(copy.path).members[0].arithmetic == "high"
+    config = copy.read_config()
+    config["trainer"]["float32_matmul_precision"] = "highest"
+    copy.write_config(config)
+    assert load_predictor(copy.path).members[0].arithmetic == "highest"
+
+
 def test_operating_point_and_temperature_are_of_the_best_epoch(copy: RunFolder) -> None:
     with_results(copy.path, operating_points=POINTS, temperature={"value": 1.5, "safe": True})
     best = load_predictor(copy.path, "best")

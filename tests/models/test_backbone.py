@@ -115,6 +115,27 @@ def test_state_dict_is_the_networks_own() -> None:
     assert next(iter(Backbone(net, SMALL).head.parameters())) is net[1][1].weight
 
 
+def test_another_layout_changes_neither_names_nor_values() -> None:
+    backbone = frozen(True).eval()
+    before, expected = copy.deepcopy(backbone.state_dict()), backbone(images())
+    seen: list[bool] = []
+    layer = backbone.net[0][0]
+    layer.register_forward_pre_hook(lambda _, x: seen.append(x[0].is_contiguous(memory_format=torch.channels_last)))
+    backbone.lay_out(torch.channels_last)
+    assert layer.weight.is_contiguous(memory_format=torch.channels_last)
+    after = backbone.state_dict()
+    assert list(after) == list(before)
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    torch.testing.assert_close(backbone(images()), expected)
+    torch.testing.assert_close(backbone.head(backbone.features(images())), expected)
+    assert seen == [True, True]
+    backbone.load_state_dict(before)  # of a run in the other layout
+    assert layer.weight.is_contiguous(memory_format=torch.channels_last)
+    backbone.lay_out(torch.contiguous_format)
+    assert torch.equal(backbone(images()), expected)
+    assert seen[2:] == [False]
+
+
 def test_frozen_trunk_stays_in_eval_mode_whatever_train_says() -> None:
     backbone = frozen(True)
     nn.ModuleList([backbone]).eval().train()

@@ -190,6 +190,7 @@ def test_a_checkpoint_is_read_without_running_code_and_without_the_weights_file(
         class_weights=[1.0, 2.0],
         monitor=MonitorConfig(metric="val/accuracy"),
         normalize=False,
+        channels_last=True,
     )
     trainer = plain_trainer(limit_train_batches=0)
     trainer.strategy.connect(model)
@@ -198,6 +199,7 @@ def test_a_checkpoint_is_read_without_running_code_and_without_the_weights_file(
     weights.unlink()
 
     again = ImageClassifier.load_from_checkpoint(file, weights_only=True, map_location="cpu")
+    assert again.backbone.memory_format == torch.channels_last  # so it says what it said while it was trained
     assert (again.classes, again.positive_class) == (TWO, "covid")
     assert (again.preprocessing.height, again.preprocessing.width) == (32, 40)
     assert again.preprocessing == model.preprocessing

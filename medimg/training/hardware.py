@@ -1,0 +1,88 @@
+"""What of a run follows from the device that it trains on: arithmetic, memory format, threads, compilation."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from medimg.config import TrainConfig, TrainerConfig
+from medimg.errors import MedimgError
+from medimg.models.layout import gains_from_channels_last
+
+
+def device_type(config: TrainerConfig) -> Literal["cuda", "mps", "cpu"]:
+    """The kind of device that Lightning will choose."""
+    if config.accelerator in {"auto", "gpu", "mps"} and torch.backends.mps.is_available():
+        return "mps"
+    if config.accelerator in {"auto", "gpu", "cuda"} and torch.cuda.is_available():
+        return "cuda"
+    return "cpu"
+
+
+def precision(config: TrainerConfig) -> Any:
+    """The precision to train in: as asked, or for `auto` mixed precision on GPUs that gain from it, else 32 bits."""
+    if config.precision != "auto":
+        return config.precision
+    if device_type(config) != "cuda":
+        return "32-true"
+    first = config.devices[0] if isinstance(config.devices, tuple) else 0
+    major, _ = torch.cuda.get_device_capability(first)
+    # Ampere (8) and later compute in bf16; Volta and Turing (7) have tensor cores for fp16 alone
+    return "bf16-mixed" if major >= 8 else "16-mixed" if major == 7 else "32-true"
+
+
+def channels_last(config: TrainConfig) -> bool:
+    """Whether the backbone computes in channels-last; `auto` is a function of the backbone and the kind of device."""
+    asked = config.trainer.channels_last
+    if asked != "auto":
+        return asked
+    mixed = precision(config.trainer) in {"bf16-mixed", "16-mixed", 16}
+    return gains_from_channels_last(config.model, device_type(config.trainer), mixed=mixed)
+
+
+def set_arithmetic(config: TrainerConfig) -> None:
+    """Sets what torch keeps for the whole process: the threads, and how exact 32-bit arithmetic is on NVIDIA GPUs.
+
+    On other devices 32 bits are 32 bits, also where an earlier run of this process was on a GPU.
+    """
+    if config.num_threads is not None:
+        torch.set_num_threads(config.num_threads)
+    if device_type(config) != "cuda":
+        torch.set_float32_matmul_precision("highest")
+        return
+    torch.set_float32_matmul_precision(config.float32_matmul_precision)
+    torch.backends.cudnn.allow_tf32 = config.float32_matmul_precision != "highest"
+
+
+@contextmanager
+def compiled(net: nn.Module, how: bool | str) -> Iterator[None]:
+    """Within it, calls of `net` run through torch.compile; afterwards it is as it was.
+
+    What comes after training looks into the network with hooks, which compiled code would pass by. The names of the
+    state dict stay as they are.
+
+    Args:
+        net: changed in place.
+        how: False: not at all; True: in the default mode; or a mode of torch.compile.
+
+    Raises:
+        MedimgError: torch cannot compile it here.
+    """
+    if how is False:
+        yield
+        return
+    net.compile(mode="default" if how is True else how)
+    from torch._dynamo.exc import TorchDynamoException
+
+    try:
+        yield
+    except TorchDynamoException as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise MedimgError(
+            f"trainer.compile={str(how).lower()}: torch cannot compile this backbone here: {reason}\n"
+            "  on the processor it needs a C++ compiler; trainer.compile=false trains without"
+        ) from error
+    finally:
+        net._compiled_call_impl = None
