@@ -83,13 +83,18 @@ def _default_limit() -> float:
 
 
 def _cleared(folder: Path, kinds: Sequence[Held]) -> str:
-    before = [part for part in contents(folder) if part.kind in kinds]
+    before = _sizes(folder)
     held = clear(folder, kinds)
-    after = [part for part in contents(folder) if part.kind in kinds]
-    freed = max(0, _size(before) - _size(after))
-    what = ", ".join(dict.fromkeys(part.kind for part in before)) or "nothing was kept"
+    after = _sizes(folder)
+    freed = {kind: before[kind] - after[kind] for kind in kinds if after[kind] < before[kind]}
+    what = f"{gigabytes(sum(freed.values()))} freed ({', '.join(sorted(freed))})" if freed else "nothing is removed"
     stays = "".join(f"\n{path} stays: a process that is running reads from it" for path in held)
-    return f"{folder}: {gigabytes(freed)} freed ({what}){stays}"
+    return f"{folder}: {what}{stays}"
+
+
+def _sizes(folder: Path) -> dict[Held, int]:
+    parts = contents(folder)
+    return {kind: _size(parts, [kind]) for kind in HELD}
 
 
 def _row(part: Part) -> tuple[str, ...]:
