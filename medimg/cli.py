@@ -15,6 +15,7 @@ COMMANDS = {
     "check": "inspect a data set before training: broken files, leaks between splits, shortcuts",
     "export": "write a run's model as one file (ONNX, torch.export), checked against the original",
     "leaderboard": "rank runs by validation, with mean and spread over seeds and folds",
+    "cache": "what is computed once and kept: show it, or empty it",
 }
 
 USAGE = """medimg: experiments in medical image classification. Not for clinical use.

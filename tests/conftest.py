@@ -1,7 +1,7 @@
 """What several tests share: tiny images, and one training run that many assertions look at."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +23,12 @@ REAL = Path(os.environ.get("MEDIMG_REAL_DATA", Path(__file__).parents[1] / ".." 
 TINY = ["data.num_workers=0", "trainer.accelerator=cpu", "trainer.enable_progress_bar=false"]
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Phantoms are drawn once for the whole session, and never into the user's cache."""
-    monkeypatch.setenv("MEDIMG_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Phantoms are drawn once for the whole session, and nothing goes into the user's cache: not by fixtures either."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("MEDIMG_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        yield
 
 
 @pytest.fixture(scope="session")

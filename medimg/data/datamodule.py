@@ -22,6 +22,7 @@ from medimg.config import (
     MedMNISTConfig,
 )
 from medimg.data.augment import augment
+from medimg.data.cache.entries import default_cache
 from medimg.data.cache.opening import Cache
 from medimg.data.dataset import Batch, ImageDataset, collate, raise_unreadable
 from medimg.data.images import Images, KeptImages, open_images
@@ -32,11 +33,6 @@ from medimg.data.preprocessing import Preprocessing
 from medimg.data.sampler import EpochSampler, ShardSampler
 from medimg.errors import RequestError
 from medimg.processes import die_with
-
-
-def default_cache() -> Path:
-    """Where caches go unless told otherwise."""
-    return Path(os.environ.get("MEDIMG_CACHE", "~/.cache/medimg")).expanduser()
 
 
 class FeatureSource(Protocol):

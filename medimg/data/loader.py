@@ -20,7 +20,7 @@ class AheadLoader(DataLoader[T]):
     """
 
     def __iter__(self) -> Any:
-        """The batches in their order. Randomness is drawn, and the order asked for, when the iterator is made."""
+        """The batches in their order, which is asked for with the first; randomness is drawn when this is called."""
         return _ahead(super().__iter__())
 
 

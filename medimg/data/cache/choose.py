@@ -14,7 +14,9 @@ _SHARE_OF_DISK = 0.5  # of what is free
 _SHARE_OF_MEMORY = 0.25  # of what is free
 
 
-def choose(mode: Literal["auto", "none", "disk", "memory"], need: int, cache: Path, limit: int) -> tuple[Where, str]:
+def choose(
+    mode: Literal["auto", "none", "disk", "memory"], need: int, cache: Path, limit: int, there: int = 0
+) -> tuple[Where, str]:
     """Where to keep a table, and why, in words.
 
     Args:
@@ -22,11 +24,12 @@ def choose(mode: Literal["auto", "none", "disk", "memory"], need: int, cache: Pa
         need: bytes of the whole table.
         cache: the cache folder.
         limit: bytes that all tables on disk may take.
+        there: bytes of this table that are on disk already.
 
     Raises:
         RequestError: what was asked for by name has no room.
     """
-    disk, memory = min(limit, free_disk(cache)), free_memory()
+    disk, memory = min(limit, there + free_disk(cache)), free_memory()
     room = f"it may take {gigabytes(need)}; {cache} has room for {gigabytes(disk)}, memory for {gigabytes(memory)}"
     if mode == "none":
         return "none", "data.cache=none"
@@ -36,7 +39,7 @@ def choose(mode: Literal["auto", "none", "disk", "memory"], need: int, cache: Pa
         raise RequestError(f"data.cache=memory: {room}\n  data.cache=disk or none")
     if mode != "auto":
         return mode, f"data.cache={mode}"
-    if need <= min(limit, _SHARE_OF_DISK * free_disk(cache)) and _can_write(cache):
+    if need <= min(limit, there + _SHARE_OF_DISK * free_disk(cache)) and _can_write(cache):
         return "disk", room
     return ("memory" if need <= _SHARE_OF_MEMORY * memory else "none"), room
 

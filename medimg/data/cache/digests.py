@@ -1,4 +1,4 @@
-"""Digests of files' contents, remembered by path, size and time of change, so that a file is hashed once."""
+"""Digests of files' contents, remembered by path, size and times of change, so that a file is hashed once."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from medimg.files import sha256, write_bytes
 
 log = logging.getLogger(__name__)
 
-_State = tuple[int, int]  # bytes, and nanoseconds of the last change
+_State = tuple[int, int, int]  # bytes, and the ns at which it was changed: as it says, and as the system noted
 _THREADS = 4
 _SETTLED = 2_000_000_000  # ns after which a further change shows in a file's time, on any file system
 
@@ -31,15 +31,15 @@ def file_digests(files: Sequence[Path], cache: Path) -> list[str]:
     store = cache / "digests" / f"{_place(files)}.json"
     known = _load(store)
     states = {str(file): _state(file) for file in files}
-    digests = {name: known[name][2] for name, state in states.items() if name in known and state == known[name][:2]}
+    digests = {name: known[name][3] for name, state in states.items() if name in known and state == known[name][:3]}
     missing = [name for name in states if name not in digests]
+    began = time.time_ns()
     with ThreadPoolExecutor(_THREADS) as pool:
         made = dict(zip(missing, pool.map(_digest, missing), strict=True))
-    now = time.time_ns()
     fresh = {
         name: (*state, made[name])
         for name in missing
-        if made[name] and (state := states[name]) == _state(Path(name)) and state and now - state[1] > _SETTLED
+        if made[name] and (state := states[name]) == _state(Path(name)) and state and began - state[2] > _SETTLED
     }
     if fresh:
         _save(store, _load(store) | fresh)
@@ -69,11 +69,12 @@ def _version(package: str) -> str | None:
 
 
 def _state(file: Path) -> _State | None:
+    """None where there is no file. Whoever writes a file can set its time back (cp -p, rsync), but not the system's."""
     try:
         found = file.stat()
     except OSError:
         return None
-    return found.st_size, found.st_mtime_ns
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _digest(name: str) -> str:
@@ -89,9 +90,10 @@ def _place(files: Sequence[Path]) -> str:
     return hashlib.sha256(os.path.commonpath(folders).encode()).hexdigest()[:16]
 
 
-def _load(store: Path) -> dict[str, tuple[int, int, str]]:
+def _load(store: Path) -> dict[str, tuple[int, int, int, str]]:
     try:
-        return {name: (size, time_, digest) for name, (size, time_, digest) in json.loads(store.read_bytes()).items()}
+        kept = json.loads(store.read_bytes()).items()
+        return {name: (size, said, noted, str(digest)) for name, (size, said, noted, digest) in kept}
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, AttributeError, TypeError) as error:
@@ -99,7 +101,7 @@ def _load(store: Path) -> dict[str, tuple[int, int, str]]:
         return {}
 
 
-def _save(store: Path, known: dict[str, tuple[int, int, str]]) -> None:
+def _save(store: Path, known: dict[str, tuple[int, int, int, str]]) -> None:
     try:
         write_bytes(store, json.dumps(known).encode())
     except OSError as error:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import time
 from collections.abc import Mapping
@@ -19,18 +20,27 @@ log = logging.getLogger(__name__)
 Kind = Literal["images", "features"]
 KINDS: tuple[Kind, ...] = ("images", "features")
 _ABOUT = "about.json"
+_KEY = re.compile("[0-9a-f]{32}")
 _DOOMED = ".removed-"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One table: its folder, what it says of itself, the bytes that it takes, and its last use in Unix time."""
+    """One table: its folder, what it says of itself, the bytes that it takes, and its last use in Unix time.
+
+    It says nothing where that was damaged, or is not written yet.
+    """
 
     folder: Path
     kind: Kind
     about: Mapping[str, Any]
     size: int
     used: float
+
+
+def default_cache() -> Path:
+    """Where caches go unless told otherwise."""
+    return Path(os.environ.get("MEDIMG_CACHE") or "~/.cache/medimg").expanduser()
 
 
 def key_of(depends_on: Mapping[str, Any]) -> str:
@@ -63,7 +73,7 @@ def entries(cache: Path) -> list[Entry]:
         _entry(folder, kind)
         for kind in KINDS
         for folder in sorted((cache / kind).glob("*"))
-        if not folder.name.startswith(_DOOMED)
+        if _KEY.fullmatch(folder.name)  # and not one that is being removed, or no table at all
     ]
     return sorted((entry for entry in found if entry is not None), key=lambda entry: entry.used)
 
@@ -77,6 +87,8 @@ def make_room(cache: Path, need: int, limit: int, keep: Path) -> None:
         limit: bytes of all tables together.
         keep: the folder of the table that is in use.
     """
+    for kind in KINDS:
+        finish_removals(cache / kind)
     others = [entry for entry in entries(cache) if entry.folder != keep]
     total = sum(entry.size for entry in others)
     for entry in others:
@@ -95,25 +107,35 @@ def remove(folder: Path) -> None:
         shutil.rmtree(doomed, ignore_errors=True)
 
 
+def finish_removals(place: Path) -> None:
+    """Removes what killed processes had begun to remove in a folder."""
+    for doomed in place.glob(f"{_DOOMED}*"):
+        shutil.rmtree(doomed, ignore_errors=True)
+
+
 def gigabytes(size: float) -> str:
-    """Bytes in GB (10^9), or MB where that says more."""
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+    """Bytes in GB (10^9), or in MB or kB where that says more."""
+    unit, name = next(((unit, name) for unit, name in ((1e9, "GB"), (1e6, "MB")) if size >= unit), (1e3, "kB"))
+    return f"{size / unit:.1f} {name}"
 
 
 def taken(folder: Path) -> int:
-    """Bytes on disk of a folder and all below it; holes of sparse files take none."""
+    """Bytes on disk of a folder and all below it, or of a file; holes of sparse files take none."""
     size = 0
-    for file in folder.rglob("*"):
+    for file in (folder, *folder.rglob("*")):
         with suppress(OSError):  # another process may be removing it
             size += file.lstat().st_blocks * 512
     return size
 
 
 def _entry(folder: Path, kind: Kind) -> Entry | None:
-    """None where a folder is no table, or is being removed."""
+    """None where a folder has just been removed."""
     try:
+        used = folder.stat().st_mtime
+    except OSError:
+        return None
+    about: Any = {}
+    with suppress(OSError, ValueError):
         used = (folder / _ABOUT).stat().st_mtime
         about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return Entry(folder, kind, about, taken(folder), used)
+    return Entry(folder, kind, about if isinstance(about, dict) else {}, taken(folder), used)

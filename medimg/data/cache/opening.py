@@ -51,7 +51,7 @@ class Cache:
         """
         whole = number * int(np.prod(shape)) * itemsize
         folder = self.folder / kind / key_of(depends_on)
-        where, why = choose(self.mode, max(0, whole - taken(folder)), self.folder, self.limit)
+        where, why = choose(self.mode, whole, self.folder, self.limit, taken(folder))
         if where == "disk":
             try:
                 make_room(self.folder, whole, self.limit, keep=folder)

@@ -62,9 +62,9 @@ class DiskRows:
     def __init__(self, folder: Path, number: int, shape: tuple[int, ...]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.shape = shape
-        self._folder = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)  # so that the rows survive its being renamed
-        self._files: dict[int, int] = {}
-        self._index_file = self._open("index", number * _INDEX.itemsize)
+        # all are opened now, so that the rows survive the folder's being removed
+        self._index_file = _opened(folder / "index", number * _INDEX.itemsize)
+        self._files = {code: _opened(folder / f"{dtype.name}.rows") for dtype, code in _CODES.items()}
         self._index: NDArray[Any] = np.zeros(number, dtype=_INDEX)
         self._load_index()
         self._checked = np.zeros(number, dtype=bool)
@@ -76,7 +76,7 @@ class DiskRows:
             return None
         content = np.empty(self.shape, dtype=_DTYPES[code - 1])
         view = content.reshape(-1).view(np.uint8).data
-        if os.preadv(self._rows(code), [view], row * content.nbytes) != content.nbytes:
+        if os.preadv(self._files[code], [view], row * content.nbytes) != content.nbytes:
             return None
         if not self._checked[row]:
             if zlib.crc32(view) != crc:
@@ -94,14 +94,14 @@ class DiskRows:
             raise ValueError(f"a row of shape {content.shape} does not go into a table of {self.shape}")
         code = _CODES[content.dtype]
         view = np.ascontiguousarray(content).reshape(-1).view(np.uint8).data
-        _write(self._rows(code), view, row * content.nbytes)
+        _write(self._files[code], view, row * content.nbytes)
         entry = np.array([(code, zlib.crc32(view))], dtype=_INDEX)
         _write(self._index_file, memoryview(entry.tobytes()), row * _INDEX.itemsize)
         self._index[row] = entry[0]
         self._checked[row] = True
 
     def __del__(self) -> None:
-        for descriptor in [*getattr(self, "_files", {}).values(), getattr(self, "_folder", -1)]:
+        for descriptor in [*getattr(self, "_files", {}).values(), getattr(self, "_index_file", -1)]:
             with suppress(OSError):
                 os.close(descriptor)
 
@@ -109,7 +109,7 @@ class DiskRows:
         """The place of a row in the index; another process may just have filled it."""
         if not self._index[row]["code"]:
             found = os.pread(self._index_file, _INDEX.itemsize, row * _INDEX.itemsize)
-            self._index[row] = np.frombuffer(found, dtype=_INDEX)[0]
+            self._index[row] = np.frombuffer(found.ljust(_INDEX.itemsize, b"\0"), dtype=_INDEX)[0]
         code, crc = self._index[row].tolist()
         return (code, crc) if code <= len(_DTYPES) else (0, 0)
 
@@ -117,15 +117,13 @@ class DiskRows:
         found = os.pread(self._index_file, self._index.nbytes, 0)
         self._index[:] = np.frombuffer(found, dtype=_INDEX, count=len(self._index))
 
-    def _rows(self, code: int) -> int:
-        return self._files.get(code) or self._open(f"{_DTYPES[code - 1].name}.rows", 0, code)
 
-    def _open(self, name: str, size: int, code: int = 0) -> int:
-        descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666, dir_fd=self._folder)
-        self._files[code] = descriptor
-        if os.fstat(descriptor).st_size < size:
-            os.ftruncate(descriptor, size)
-        return descriptor
+def _opened(file: Path, size: int = 0) -> int:
+    """A file that is read and written, with at least so many bytes."""
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    if os.fstat(descriptor).st_size < size:
+        os.ftruncate(descriptor, size)
+    return descriptor
 
 
 def _write(file: int, content: memoryview, offset: int) -> None:

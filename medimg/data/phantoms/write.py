@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from medimg.config.data import PhantomConfig
+from medimg.data.cache.in_use import hold
 from medimg.errors import RequestError, suggestion
 
 VERSION = 2
@@ -41,15 +42,19 @@ def write_phantoms(kind: Kind, config: PhantomConfig, cache: Path) -> Path:
 
     An image depends on the seed, its class, patient and number, the size and the difficulty, and on nothing else: more
     patients, or fewer classes, leave the other images as they are. Patient 1, 5, 9, ... of every class are the test
-    part. The folder appears under its name only when it is complete.
+    part. The folder appears under its name only when it is complete, and is not removed while this process lives.
 
     Raises:
         RequestError: for a class that is no pattern of this kind, or a cache folder that cannot be written.
     """
     patterns = _patterns(kind, config)
     folder = cache / "phantoms" / f"{kind.name}-{_key(patterns, config)}"
-    if folder.is_dir():
-        return folder
+    while not hold(folder):
+        _draw_folder(folder, kind, patterns, config)
+    return folder
+
+
+def _draw_folder(folder: Path, kind: Kind, patterns: tuple[str, ...], config: PhantomConfig) -> None:
     unfinished = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
     try:
         unfinished.mkdir(parents=True)
@@ -62,7 +67,6 @@ def write_phantoms(kind: Kind, config: PhantomConfig, cache: Path) -> Path:
         ) from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-    return folder
 
 
 def _patterns(kind: Kind, config: PhantomConfig) -> tuple[str, ...]:
