@@ -31,7 +31,7 @@ USAGE = """medimg: experiments in medical image classification. Not for clinical
 def command() -> int:
     """`main` in a process of its own, whose garbage collector is set for its many imports.
 
-    Modules hold on to nearly all that they make, and looking through it for garbage at every turn, and once more when the
+    Modules hold on to nearly all that they make. Looking through it for garbage again and again, and once more when the
     process ends, takes a quarter of the processor time of importing torch and Lightning.
     """
     gc.set_threshold(10_000)
