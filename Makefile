@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help install install-dev demo test test-ray soak lint clean
+.PHONY: help install install-dev demo test test-ray soak bench lint clean
 
 help:
 	@echo "make demo     install, train two models on synthetic images, and show the table"
@@ -13,6 +13,7 @@ help:
 	@echo "make install  install alone; the command is then .venv/bin/medimg"
 	@echo "make lint     ruff and mypy"
 	@echo "make soak     the long tests: a run killed a hundred times"
+	@echo "make bench    medimg beside a plain training loop, in ratios: takes an hour or two"
 
 install: $(VENV)/.installed
 
@@ -44,9 +45,13 @@ test-ray: install-dev
 	$(PIP) -e '.[ray]'
 	$(BIN)/python -m pytest -m ray
 
+# BENCH=--quick, or BENCH='--case start --repeats 5'
+bench: install-dev
+	$(BIN)/python -m benchmarks.bench --out bench.json $(BENCH)
+
 lint: install-dev
-	$(BIN)/ruff check medimg hydra_plugins tests
-	$(BIN)/ruff format --check medimg hydra_plugins tests
+	$(BIN)/ruff check medimg hydra_plugins benchmarks tests
+	$(BIN)/ruff format --check medimg hydra_plugins benchmarks tests
 	$(BIN)/mypy
 
 clean:

@@ -2,6 +2,6 @@
 
 import sys
 
-from medimg.cli import main
+from medimg.cli import command
 
-sys.exit(main())
+sys.exit(command())

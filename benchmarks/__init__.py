@@ -1,0 +1,1 @@
+"""Measurements of medimg that take minutes or hours, apart from the tests."""
