@@ -40,7 +40,7 @@ class Work:
 
     def __init__(self, name: str, size: int, batch: int, device: str, layout: torch.memory_format) -> None:
         torch.manual_seed(0)
-        self.net = backbone(name, size).to(device).to(memory_format=layout)  # type: ignore[call-overload]
+        self.net = backbone(name, size).to(device).to(memory_format=layout)
         # as it comes from the loader and the normalisation: contiguous; the change is part of the price
         self.images, self.layout = torch.rand(batch, 3, size, size, device=device), layout
         self.labels = torch.arange(batch, device=device) % 5
@@ -55,7 +55,7 @@ class Work:
     def step(self) -> None:
         """A training step."""
         self.net.train()
-        nn.functional.cross_entropy(self.logits(), self.labels).backward()
+        nn.functional.cross_entropy(self.logits(), self.labels).backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         self.optimizer.zero_grad()
 
