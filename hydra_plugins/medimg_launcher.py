@@ -12,7 +12,7 @@ class LocalLauncher(Launcher):
     """One forked process a job; see `medimg.training.launcher`.
 
     Args:
-        n_jobs: how many jobs run at a time; `auto`: one a GPU, or one where there is none.
+        n_jobs: how many jobs run at a time; `auto`: see `medimg.training.launcher.how_many`.
     """
 
     def __init__(self, n_jobs: int | str) -> None:

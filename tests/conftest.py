@@ -95,6 +95,7 @@ def tiny_overrides(home: Path, cache: Path) -> list[str]:
         "optimizer.lr=0.01",
         "loss.class_weights=auto",
         "callbacks.checkpoint.every_epoch=true",
+        "callbacks.figures.time_share=null",
         "trainer.max_epochs=3",
         f"paths.runs={home}",
         f"paths.cache={cache}",

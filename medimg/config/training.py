@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from medimg.config.augment import AugmentConfig
-from medimg.config.base import Component, Custom, Node, NonNegative, NonNegativeInt, PositiveInt
+from medimg.config.base import Component, Custom, Node, NonNegative, NonNegativeInt, PositiveInt, UnitInterval
 from medimg.config.data import AnyData
 from medimg.config.evaluation import EvaluationConfig
 from medimg.config.model import AnyLoss, AnyModel
@@ -124,6 +124,10 @@ class FiguresConfig(CallbackConfig, frozen=True, kw_only=True, tag="medimg.train
     """Pictures in TensorBoard."""
 
     augmented_images: Annotated[NonNegativeInt, Meta(description="how many images of the first batch to show")] = 16
+    time_share: Annotated[
+        UnitInterval | None,
+        Meta(description="the part of the training time that drawing confusion matrices may take; null: no limit"),
+    ] = 0.05
 
 
 class PruningConfig(CallbackConfig, frozen=True, kw_only=True, tag="medimg.training.Pruning"):

@@ -1,6 +1,6 @@
 """A network as trunk and head: one way to find, replace, freeze and split, whatever the architecture."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, NoReturn, Self
@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from medimg.data.preprocessing import Preprocessing
 from medimg.errors import RequestError
+from medimg.models.pieces import in_pieces
 
 Freeze = bool | Literal["params"]
 
@@ -61,23 +62,11 @@ class Backbone(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [B, classes] of normalised images [B, C, H, W]."""
-        logits: Tensor = self.net(images.contiguous(memory_format=self.memory_format))
-        return logits
+        return self._over(images, self.net)
 
     def features(self, images: Tensor) -> Tensor:
         """What reaches the head: [B, D], or [B, D, h, w] where the head is a convolution. The head does not run."""
-        first = self.net.get_submodule(self._head_names[0])
-        handle = first.register_forward_pre_hook(_stop, prepend=True)
-        try:
-            self.net(images.contiguous(memory_format=self.memory_format))
-        except _HeadReached as reached:
-            found = reached.features
-        else:
-            raise RuntimeError(f"{type(self.net).__name__} never called its last layer, {self._head_names[0]!r}")
-        finally:
-            handle.remove()
-        # Inception flattens between dropout and linear layer, so features may still be [B, D, 1, 1].
-        return found.flatten(1) if any(isinstance(module, nn.Linear) for module in self.head) else found
+        return self._over(images, self._trunk)
 
     def train(self, mode: bool = True) -> Self:
         """Switch to train or eval mode; the trunk stays in eval mode where `freeze` is True."""
@@ -86,6 +75,24 @@ class Backbone(nn.Module):
             self.net.eval()
             self.head.train(mode)
         return self
+
+    def _over(self, images: Tensor, run: Callable[[Tensor], Tensor]) -> Tensor:
+        images = images.contiguous(memory_format=self.memory_format)
+        return run(images) if self.net.training else in_pieces(run, images)
+
+    def _trunk(self, images: Tensor) -> Tensor:
+        first = self.net.get_submodule(self._head_names[0])
+        handle = first.register_forward_pre_hook(_stop, prepend=True)
+        try:
+            self.net(images)
+        except _HeadReached as reached:
+            found = reached.features
+        else:
+            raise RuntimeError(f"{type(self.net).__name__} never called its last layer, {self._head_names[0]!r}")
+        finally:
+            handle.remove()
+        # Inception flattens between dropout and linear layer, so features may still be [B, D, 1, 1].
+        return found.flatten(1) if any(isinstance(module, nn.Linear) for module in self.head) else found
 
 
 def head_names(net: nn.Module) -> tuple[str, ...]:

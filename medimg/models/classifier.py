@@ -195,7 +195,9 @@ class ImageClassifier(L.LightningModule):
         """The loss of a batch; dropout depends on the step alone, not on what ran before."""
         loss, logits = self.loss_of(batch)
         self._keep("train", batch, logits)
-        self.log("train/loss_step", loss.detach(), on_step=True, on_epoch=False, batch_size=len(batch.label))
+        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by Lightning elsewhere
+        if every and (self.global_step + 1) % every == 0:  # Lightning throws others away, and takes its time for it
+            self.log("train/loss_step", loss.detach(), on_step=True, on_epoch=False, batch_size=len(batch.label))
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:

@@ -22,4 +22,10 @@ class StatelessRandomness(Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Before each step."""
-        torch.manual_seed(derive_seed(self.seed, Stream.STEP, trainer.current_epoch, batch_idx, trainer.global_rank))
+        seed = derive_seed(self.seed, Stream.STEP, trainer.current_epoch, batch_idx, trainer.global_rank)
+        # not torch.manual_seed, which takes a millisecond to note down for GPUs that nobody uses who called it
+        torch.default_generator.manual_seed(seed)
+        if pl_module.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
+        elif pl_module.device.type == "mps":
+            torch.mps.manual_seed(seed)

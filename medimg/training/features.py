@@ -16,6 +16,7 @@ from tqdm import tqdm
 import medimg.data.augment
 from medimg.config import TrainConfig
 from medimg.config.check import as_dict
+from medimg.config.features import keeps_features
 from medimg.data.augment import augment
 from medimg.data.cache.digests import code_digest, versions_of
 from medimg.data.cache.rows import Rows
@@ -53,15 +54,13 @@ def use_features(
         config: of the run.
         poll: called between batches of the pass; raises where it is to end.
     """
-    frozen = classifier.backbone.freeze is True and classifier.tta is None
-    limits = config.trainer
-    whole = not (limits.overfit_batches or limits.limit_train_batches or limits.limit_val_batches)
-    if not frozen or not whole or data.cache.mode == "none":
+    if classifier.tta is not None:
         return
-    if config.augment.varies and config.augment.views is None:
-        log.info(
-            "augment varies images anew in each epoch, and the frozen trunk runs in each; augment.views=K: K views"
-        )
+    if not keeps_features(as_dict(config)):
+        if classifier.backbone.freeze is True and config.augment.varies and config.augment.views is None:
+            log.info(
+                "augment varies images anew, so the frozen trunk runs in each epoch; augment.views=K keeps K views"
+            )
         return
     data.features = FrozenFeatures(data, classifier, trainer, config.data.batch_size, poll)
 

@@ -80,7 +80,7 @@ class JobPool:
         self.context, self.task, self.stop = context, task, stop
         self.waiting, self.running = deque(jobs), list[Job]()
         self.at_a_time, self.turns = min(at_a_time, len(jobs)), Turns(gpus)
-        self.threads = max(1, _cores() // self.at_a_time) if self.at_a_time > 1 and not gpus else None
+        self.threads = max(1, available_cores() // self.at_a_time) if self.at_a_time > 1 and not gpus else None
         self.shared = set.intersection(*(set(job.overrides) for job in jobs))
         self.signals: list[int] = []
         self.failed = 0
@@ -232,5 +232,6 @@ class JobPool:
                     os.kill(job.child.pid, number)
 
 
-def _cores() -> int:
+def available_cores() -> int:
+    """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

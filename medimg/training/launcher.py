@@ -1,17 +1,21 @@
 """The local launcher: `n_jobs` jobs at a time, each in a process forked from one that has computed nothing."""
 
+import gc
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
 from hydra.core.utils import JobReturn, configure_log, setup_globals
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
+from medimg.config.features import GROUPS, keeps_features
 from medimg.errors import RequestError
 from medimg.runs import RunFolder
 from medimg.training.gpus import visible_gpus
-from medimg.training.job_pool import Job, JobPool
+from medimg.training.job_pool import Job, JobPool, available_cores
+
+_MOST_JOBS = 8  # each takes up to a gigabyte of memory
 
 # whatever a job imports, so that none has to; nothing in it computes with torch
 _MODULES = (
@@ -58,20 +62,28 @@ def launch(
     if not all(job.many for job in jobs):  # those are started afresh
         for name in _MODULES:
             import_module(name)
+        gc.freeze()  # what is there when jobs are forked is no business of their garbage collectors
     gpus = [] if config.trainer.accelerator == "cpu" else visible_gpus()
-    at_a_time = how_many(n_jobs, gpus, many=any(job.many for job in jobs))
+    cores = available_cores() if all(_trains_on_features(job) for job in jobs) else 1
+    at_a_time = how_many(n_jobs, gpus, cores, many=any(job.many for job in jobs))
     JobPool(context, task, jobs, at_a_time, gpus, stop=config.sweep.on_error == "stop").run()
     return [job.returned for job in jobs]
 
 
-def how_many(n_jobs: int | str, gpus: Sequence[str] = (), *, many: bool = False) -> int:
+def how_many(n_jobs: int | str, gpus: Sequence[str] = (), cores: int = 1, *, many: bool = False) -> int:
     """How many jobs run at a time.
+
+    Args:
+        n_jobs: as given, or `auto`: one a GPU, or where there is none one a core that is worth a job of its own.
+        gpus: that jobs can have.
+        cores: that are worth a job of their own; training on features of a frozen trunk gains nothing from a second.
+        many: whether a job takes several devices.
 
     Raises:
         RequestError: it is not a number of jobs, or more than one where a job takes several devices.
     """
     if n_jobs == "auto":
-        return 1 if many else max(1, len(gpus))
+        return 1 if many else len(gpus) or max(1, min(cores, _MOST_JOBS))
     if not isinstance(n_jobs, int) or isinstance(n_jobs, bool) or n_jobs < 1:
         raise RequestError(f"hydra.launcher.n_jobs={n_jobs}: expected auto or a whole number >= 1")
     if many and n_jobs > 1:
@@ -80,6 +92,11 @@ def how_many(n_jobs: int | str, gpus: Sequence[str] = (), *, many: bool = False)
             "\n  hydra.launcher.n_jobs=1, or trainer.devices=1 trainer.strategy=auto"
         )
     return n_jobs
+
+
+def _trains_on_features(job: Job) -> bool:
+    groups = {name: OmegaConf.to_container(job.config[name], resolve=True) for name in GROUPS}
+    return keeps_features(groups)
 
 
 def _composed(context: HydraContext, config: DictConfig, number: int, overrides: list[str]) -> Job:

@@ -49,7 +49,8 @@ def sweep_job(composed: DictConfig) -> float | None:
     try:
         return _guarded(composed)
     finally:
-        _free_memory()
+        if not _forked:
+            _free_memory()
 
 
 def _guarded(composed: DictConfig) -> float | None:

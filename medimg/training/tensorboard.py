@@ -1,5 +1,6 @@
 """What TensorBoard shows besides scalars: augmented images, confusion matrices, precision-recall curves, HPARAMS."""
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,13 +10,12 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from torchvision.utils import make_grid
 
 from medimg.config import Component, MonitorConfig, TrainConfig
 from medimg.config.check import as_dict, target_of
-from medimg.data.dataset import Batch, stack
+from medimg.data.dataset import Batch
 from medimg.data.manifest import SPLITS
 from medimg.evaluation.metrics import confusion_matrix
 from medimg.evaluation.predictions import softmax
@@ -57,29 +57,37 @@ def writer(trainer: L.Trainer) -> SummaryWriter | None:
 class TensorBoardFigures(Callback):
     """Draws what needs a picture, and only where there is something new to see.
 
-    A figure costs more than an epoch of a small study, so confusion matrices and precision-recall curves are drawn for
-    each new best epoch and for the last.
+    Precision-recall curves and confusion matrices are of each new best epoch and of the last. A drawn figure costs more
+    than an epoch on cached features, so matrices are left out where they would take too much of the time.
 
     Args:
         augmented_images: how many images of the first training batch to show, as the model gets them.
+        time_share: the part of the training time that drawing may take; None: there is no limit.
         monitor: what makes an epoch the best so far.
     """
 
-    def __init__(self, augmented_images: int, monitor: MonitorConfig) -> None:
+    def __init__(self, augmented_images: int, time_share: float | None, monitor: MonitorConfig) -> None:
         self.augmented_images = augmented_images
+        self.time_share = time_share
         self.monitor = monitor
+        self._began = self._spent = 0.0
+        self._cost = 0.2  # seconds of the last drawing; of the first, a guess
         self.best: Rank | None = None
         self._step: int | None = None  # of the last validation
         self._drawn: int | None = None
 
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Starts the clock."""
+        self._began = time.monotonic()
+
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Batch, batch_idx: int
     ) -> None:
-        """Shows the first batch as it is after augmentation."""
-        if trainer.current_epoch > 0 or batch_idx > 0 or not self.augmented_images:
+        """Shows the first batch as it is after augmentation; where training is on features, there is none."""
+        if trainer.current_epoch > 0 or batch_idx > 0 or not self.augmented_images or batch.features is not None:
             return
         if (board := writer(trainer)) is not None and isinstance(pl_module, ImageClassifier):
-            images = pl_module.preprocessing.to_unit(_shown(trainer, batch, self.augmented_images)).float().cpu()
+            images = pl_module.preprocessing.to_unit(batch.image[: self.augmented_images]).float().cpu()
             board.add_image("train/augmented_images", make_grid(images, nrow=8, padding=2), 0)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -112,12 +120,22 @@ class TensorBoardFigures(Callback):
         labels, logits = pl_module.epoch_outputs("val")  # of all processes, so all have to come here
         if (board := writer(trainer)) is None:
             return
-        counts = confusion_matrix(labels, logits.argmax(axis=1), len(pl_module.classes))
-        for tag, by_true_class in (("counts", False), ("by_true_class", True)):
-            picture = pixels(confusion_matrix_figure(counts, pl_module.classes, by_true_class=by_true_class))
-            board.add_image(f"val/confusion_matrix/{tag}", picture, self._step, dataformats="HWC")
+        if self._has_time():
+            start = time.monotonic()
+            counts = confusion_matrix(labels, logits.argmax(axis=1), len(pl_module.classes))
+            for tag, by_true_class in (("counts", False), ("by_true_class", True)):
+                picture = pixels(confusion_matrix_figure(counts, pl_module.classes, by_true_class=by_true_class))
+                board.add_image(f"val/confusion_matrix/{tag}", picture, self._step, dataformats="HWC")
+            self._cost = time.monotonic() - start
+            self._spent += self._cost
         for number, (name, column) in enumerate(zip(pl_module.classes, softmax(logits).T, strict=True)):
             board.add_pr_curve(f"val/precision_recall/{name}", labels == number, column, self._step)
+
+    def _has_time(self) -> bool:
+        """Whether one more drawing stays within the share."""
+        if self.time_share is None:
+            return True
+        return self._spent + self._cost <= self.time_share * (time.monotonic() - self._began)
 
 
 @rank_zero_only
@@ -143,14 +161,6 @@ def log_figures(trainer: L.Trainer, figures: Mapping[str, NDArray[np.uint8]], st
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
             logger.finalize("success")  # as in `log_hparams`
-
-
-def _shown(trainer: L.Trainer, batch: Batch, number: int) -> Tensor:
-    """The first images of a batch; where it has features, the images that these are of, not varied."""
-    data: Any = trainer.datamodule  # type: ignore[attr-defined]  # set by Lightning elsewhere
-    if batch.features is None:
-        return batch.image[:number]
-    return stack([image for image in data.images.load(batch.index[:number].tolist()) if isinstance(image, Tensor)])
 
 
 def _hparams(config: TrainConfig) -> dict[str, Any]:

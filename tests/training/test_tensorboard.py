@@ -144,9 +144,9 @@ def test_without_tensorboard_nothing_is_drawn(tmp_path: Path) -> None:
 
 
 def test_a_resumed_run_knows_what_was_drawn() -> None:
-    figures, again = (TensorBoardFigures(0, MonitorConfig()) for _ in range(2))
+    figures, again = (TensorBoardFigures(0, None, MonitorConfig()) for _ in range(2))
     figures.best = (0.5, -1.0)
     again.load_state_dict(figures.state_dict())
     assert again.best == (0.5, -1.0)
-    again.load_state_dict(TensorBoardFigures(0, MonitorConfig()).state_dict())
+    again.load_state_dict(TensorBoardFigures(0, None, MonitorConfig()).state_dict())
     assert again.best is None
