@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import os
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+from torch.utils.data import get_worker_info
 
 from medimg.data.cache.digests import code_digest, file_digests, versions_of
 from medimg.data.cache.opening import Cache
@@ -79,7 +81,7 @@ class ImageFiles:
 
     def load(self, positions: Sequence[int]) -> list[Tensor | Unreadable]:
         """All of them, in their order."""
-        if self.threads <= 1 or len(positions) <= 1:
+        if self.threads <= 1 or len(positions) <= 1 or get_worker_info() is not None:  # workers are many already
             return [self[position] for position in positions]
         if self._pool is None or self._owner != os.getpid():  # threads do not survive the fork of a worker
             self._pool, self._owner = ThreadPoolExecutor(self.threads, "images"), os.getpid()
@@ -95,10 +97,16 @@ class ImageFiles:
 
 
 class KeptImages:
-    """Images from a table, whose rows are filled from the files as they are asked for."""
+    """Images from a table, whose rows are filled from the files as they are asked for.
 
-    def __init__(self, files: ImageFiles, rows: Rows) -> None:
-        self.files, self.rows = files, rows
+    Args:
+        files: to read from what is not there yet.
+        rows: the table.
+        hashed: when the files were hashed, in nanoseconds of Unix time: what has changed since is of another content.
+    """
+
+    def __init__(self, files: ImageFiles, rows: Rows, hashed: int) -> None:
+        self.files, self.rows, self.hashed = files, rows, hashed
         self._keeps = True
 
     def load(self, positions: Sequence[int]) -> list[Tensor | Unreadable]:
@@ -115,11 +123,16 @@ class KeptImages:
         try:
             for position in missing:
                 image = images[position]
-                if isinstance(image, Tensor):
+                if isinstance(image, Tensor) and self._is_as_hashed(position):
                     self.rows.put(position, image.numpy())
         except OSError as error:
             self._keeps = False
             log.warning("images are no longer cached: %s", error.strerror or error)
+
+    def _is_as_hashed(self, position: int) -> bool:
+        manifest = self.files.manifest
+        state = manifest.file(manifest.records[position]).stat()
+        return max(state.st_mtime_ns, state.st_ctime_ns) <= self.hashed
 
 
 def open_images(manifest: Manifest, preprocessing: Preprocessing, cache: Cache, threads: int) -> Images:
@@ -135,6 +148,7 @@ def open_images(manifest: Manifest, preprocessing: Preprocessing, cache: Cache, 
         RequestError: see `ImageFiles` and `Cache.open`.
     """
     files = ImageFiles(manifest, preprocessing, threads)
+    hashed = time.time_ns()
     if cache.mode == "none" or not manifest.records:
         return files
     shape = (preprocessing.channels, preprocessing.height, preprocessing.width)
@@ -147,7 +161,7 @@ def open_images(manifest: Manifest, preprocessing: Preprocessing, cache: Cache, 
         shape=shape,
         itemsize=first.itemsize if isinstance(first, Tensor) else 1,
     )
-    return files if rows is None else KeptImages(files, rows)
+    return files if rows is None else KeptImages(files, rows, hashed)
 
 
 def depends_on(manifest: Manifest, preprocessing: Preprocessing, cache: Path) -> dict[str, Any]:

@@ -15,7 +15,13 @@ def in_pieces(run: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     """
     if images.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_compiling():
         return run(images)
-    number = max(1, _VALUES // max(1, images[0].numel() if len(images) else 1))
+    number = piece_size(images)
     if len(images) <= number:
         return run(images)
     return torch.cat([run(piece) for piece in torch.split(images, number)])
+
+
+def piece_size(images: Tensor) -> int:
+    """How many images a piece has, a power of two: eight of 224 pixels, one from 448 pixels on."""
+    values = images[0].numel() if len(images) else 1
+    return 1 << max(0, (_VALUES // values).bit_length() - 1)

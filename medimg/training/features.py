@@ -29,7 +29,9 @@ from medimg.data.sampler import EpochSampler, ShardSampler
 from medimg.errors import MedimgError
 from medimg.models.classifier import ImageClassifier
 from medimg.models.trunk_identity import trunk_identity
+from medimg.randomness import derive_seed
 
+_BLOCK = 32  # images that the trunk runs over at once
 _VARYING = Path(medimg.data.augment.__file__)
 
 log = logging.getLogger(__name__)
@@ -62,7 +64,12 @@ def use_features(
                 "augment varies images anew, so the frozen trunk runs in each epoch; augment.views=K keeps K views"
             )
         return
-    data.features = FrozenFeatures(data, classifier, trainer, config.data.batch_size, poll)
+    if config.augment.views is not None:
+        log.info(
+            "augment.views=%d: fixed variations of each image, in turn: another experiment than new ones each time",
+            config.augment.views,
+        )
+    data.features = FrozenFeatures(data, classifier, trainer, config.trainer.max_epochs, poll)
 
 
 class FrozenFeatures:
@@ -73,11 +80,11 @@ class FrozenFeatures:
         data: ImageDataModule,
         classifier: ImageClassifier,
         trainer: L.Trainer,
-        batch_size: int,
+        epochs: int,
         poll: Callable[[], None],
     ) -> None:
         self.data, self.classifier, self.trainer = data, classifier, trainer
-        self.batch_size, self.poll = batch_size, poll
+        self.epochs, self.poll = epochs, poll
         self._tables: dict[int | None, Rows | None] = {}
 
     def of(self, dataset: ImageDataset, sampler: EpochSampler | ShardSampler) -> Dataset[Batch] | None:
@@ -93,40 +100,46 @@ class FrozenFeatures:
         rows, per_view = self._tables[views], len(self.data.manifest.records)
         if rows is None:
             return None
-        for view in range(views or 1):
-            self._fill(rows, dataset, view * per_view, view if views else None)
+        for view in range(min(views, self.epochs) if views else 1):
+            if not self._fill(rows, dataset, view * per_view, view if views else None):
+                self._tables[views] = None
+                return None
         return FeatureDataset(dataset, rows, partial(_view, sampler, views or 1), per_view)
 
     def _open(self, views: int | None) -> Rows | None:
+        network = self.classifier.backbone
+        trunk = trunk_identity(network, self.classifier.hparams["model"])
+        if trunk is None:
+            log.info("features are not cached: the code of %s is in no file", type(network.net).__name__)
+            return None
         shape = tuple(self._run(self.classifier.example()).shape[1:])
         number = len(self.data.manifest.records) * (views or 1)
-        name = type(self.classifier.backbone.net).__name__
+        name = type(network.net).__name__
         return self.data.cache.open(
             "features",
-            self._depends_on(views),
+            self._depends_on(trunk, views),
             {"name": f"{name} on {self.data.manifest.root}", "rows": number, "shape": list(shape)},
             number=number,
             shape=shape,
             itemsize=4,
         )
 
-    def _fill(self, rows: Rows, dataset: ImageDataset, start: int, view: int | None) -> None:
-        """Makes what is missing, in fixed batches, so that rounding does not depend on what was there.
+    def _fill(self, rows: Rows, dataset: ImageDataset, start: int, view: int | None) -> bool:
+        """Makes what is missing; False where it cannot be kept.
 
         Other processes may be at the same: each begins at another place, and takes what it finds.
         """
-        size = self.batch_size
-        blocks = [range(first, min(first + size, len(dataset))) for first in range(0, len(dataset), size)]
+        blocks = [range(first, min(first + _BLOCK, len(dataset))) for first in range(0, len(dataset), _BLOCK)]
 
         def lacks(block: range) -> bool:
-            return any(rows.get(start + dataset.indices[number]) is None for number in block)
+            return any(not rows.has(start + dataset.indices[number]) for number in block)
 
         missing = [block for block in blocks if lacks(block)]
         if not missing:
-            return
+            return True
         total = sum(map(len, missing))
         log.info("the frozen trunk runs once over %d images%s", total, "" if view is None else f", view {view}")
-        turn = os.getpid() % len(missing)
+        turn = derive_seed(os.getpid()) % len(missing)  # processes that are forked together have adjacent numbers
         in_turn = (list(block) for block in (*missing[turn:], *missing[:turn]) if lacks(block))
         loader: AheadLoader[Batch] = AheadLoader(
             dataset,  # type: ignore[arg-type]  # collate makes batches of its items
@@ -137,9 +150,13 @@ class FrozenFeatures:
         for batch in tqdm(loader, "trunk", total=len(missing), disable=hidden, leave=False, unit="batch"):
             self.poll()
             raise_unreadable(batch)
-            self._keep(rows, batch, start, view)
+            if all(rows.has(start + index) for index in batch.index.tolist()):
+                continue  # another process has been faster
+            if not self._keep(rows, batch, start, view):
+                return False
+        return True
 
-    def _keep(self, rows: Rows, batch: Batch, start: int, view: int | None) -> None:
+    def _keep(self, rows: Rows, batch: Batch, start: int, view: int | None) -> bool:
         images = batch.image.to(self.classifier.device)
         if view is not None:
             images = Preprocessing.to_unit(images)
@@ -147,27 +164,36 @@ class FrozenFeatures:
         features = self._run(images).cpu().numpy()
         try:
             for index, row in zip(batch.index.tolist(), features, strict=True):
-                rows.put(start + index, row)
+                if not rows.has(start + index):  # another process may train on it
+                    rows.put(start + index, row)
         except OSError as error:
-            raise MedimgError(
-                f"features cannot be written to {self.data.cache.folder}: {error.strerror or error}\n"
-                "  make room, or go without: data.cache=memory or none"
-            ) from error
+            reason = f"features cannot be written to {self.data.cache.folder}: {error.strerror or error}"
+            if self.data.cache.mode == "disk":
+                raise MedimgError(f"{reason}\n  make room, or go without: data.cache=memory or none") from error
+            log.warning("%s: the trunk runs in every epoch", reason)
+            return False
+        return True
 
     def _run(self, images: Tensor) -> Tensor:
-        """Float32 [B, ...], computed as training would, in its precision."""
-        with torch.inference_mode(), self.trainer.precision_plugin.forward_context():
-            return self.classifier.features(images)
+        """Float32 [B, ...], computed in the precision of training.
 
-    def _depends_on(self, views: int | None) -> dict[str, Any]:
+        Always for as many images, the last one repeated: the last bit depends on how many are computed together, and
+        must not depend on what was in the table.
+        """
+        filled = torch.cat([images, images[-1:].expand(_BLOCK - len(images), -1, -1, -1)])
+        with torch.inference_mode(), self.trainer.precision_plugin.forward_context():
+            return self.classifier.features(filled)[: len(images)]
+
+    def _depends_on(self, trunk: list[object], views: int | None) -> dict[str, Any]:
         """All that features depend on: the images, their views, the trunk, and how it is computed."""
         preprocessing, device = self.classifier.preprocessing, self.trainer.strategy.root_device.type
         return {
             "images": depends_on(self.data.manifest, preprocessing, self.data.cache.folder),
             "normalisation": [list(preprocessing.mean), list(preprocessing.std)],
-            "trunk": trunk_identity(self.classifier.backbone),
+            "trunk": trunk,
             "libraries": versions_of(("torch", "torchvision")),
             "computed": [
+                _BLOCK,
                 device,
                 str(self.trainer.precision),
                 torch.get_float32_matmul_precision(),

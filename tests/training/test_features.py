@@ -55,7 +55,7 @@ def trunk_runs(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
     def count(self: torch.nn.Conv2d, images: torch.Tensor) -> torch.Tensor:
         if self.in_channels == 3 and images[:, 0].std() > 0.01:
-            counted["images"] += len(images)
+            counted["images"] += len(images.flatten(1).unique(dim=0))  # a batch is filled up with its last one
         return forward(self, images)
 
     monkeypatch.setattr(torch.nn.Conv2d, "forward", count)

@@ -25,6 +25,9 @@ class Rows(Protocol):
     def get(self, row: int) -> NDArray[Any] | None:
         """The row as an array of its own; None where it is not there."""
 
+    def has(self, row: int) -> bool:
+        """Whether the row is there, as far as can be told without reading it."""
+
     def put(self, row: int, content: NDArray[Any]) -> None:
         """Keeps a row; who writes it twice writes the same."""
 
@@ -38,6 +41,10 @@ class MemoryRows:
     def get(self, row: int) -> NDArray[Any] | None:
         """The array that was put there; it must not be changed."""
         return self._rows.get(row)
+
+    def has(self, row: int) -> bool:
+        """Whether an array was put there."""
+        return row in self._rows
 
     def put(self, row: int, content: NDArray[Any]) -> None:
         """Keeps the array itself."""
@@ -83,6 +90,10 @@ class DiskRows:
                 return None
             self._checked[row] = True
         return content
+
+    def has(self, row: int) -> bool:
+        """Whether the index has it."""
+        return self._entry(row)[0] != 0
 
     def put(self, row: int, content: NDArray[Any]) -> None:
         """Writes a row, and then its place in the index.
