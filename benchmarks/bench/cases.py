@@ -13,6 +13,7 @@ TWENTY_FOUR = ("optimizer.lr=3e-4,1e-3,3e-3,1e-2", "loss.label_smoothing=0.0,0.1
 JOBS = 24
 
 _FROZEN = "model.freeze=true"
+_SMALL_KB = 20.0  # of memory an image: its path, label, patient, row of predictions and features are a few KB
 
 
 def frozen(bench: Bench) -> Case:
@@ -120,19 +121,30 @@ def growth(bench: Bench) -> Case:
             *_memory(f"{few} images", f"medimg {few}", f"plain {few}"),
             *_memory(f"{many} images", f"medimg {many}", f"plain {many}"),
             Line(
-                f"time for each further image, {some} to {many} / {few} to {some}",
+                f"slope of time: each further image, {some} to {many} / {few} to {some}",
                 lambda found: _slope(found, some, many, "wall_s") / _slope(found, few, some, "wall_s"),
                 1.1,
             ),
             Line(
-                f"time an image, {many} / {few}",
-                lambda found: over(f"medimg {many}", f"medimg {few}", "wall_s")(found) * GROWTH[0] / GROWTH[-1],
+                f"slope of memory: KB for each further image, {some} to {many} / plain loop's, or {_SMALL_KB:g}",
+                lambda found: _kb_ratio(found, bench.images.total, some, many),
                 1.0,
             ),
             Line(
-                f"memory an image, {many} / {few}",
+                f"slope of memory: KB for each further image, {few} to {some}",
+                lambda found: _kb(found, "medimg", bench.images.total, few, some),
+            ),
+            Line(
+                f"slope of memory: KB for each further image, {some} to {many}",
+                lambda found: _kb(found, "medimg", bench.images.total, some, many),
+            ),
+            Line(
+                f"time an image with start-up, {many} / {few}",
+                lambda found: over(f"medimg {many}", f"medimg {few}", "wall_s")(found) * GROWTH[0] / GROWTH[-1],
+            ),
+            Line(
+                f"memory an image with start-up, {many} / {few}",
                 lambda found: over(f"medimg {many}", f"medimg {few}", "tree_mb")(found) * GROWTH[0] / GROWTH[-1],
-                1.0,
             ),
             Line(f"peak memory, all processes, {many} / {few}", over(f"medimg {many}", f"medimg {few}", "tree_mb")),
             Line(f"whole process, {many} images / plain loop", over(f"medimg {many}", f"plain {many}", "wall_s")),
@@ -187,9 +199,19 @@ def _memory(what: str, ours: str, theirs: str) -> list[Line]:
     ]
 
 
-def _slope(found: Repetition, low: str, high: str, figure: str) -> float:
-    """What medimg takes for each further 1x of images."""
-    return (found[f"medimg {high}"][figure] - found[f"medimg {low}"][figure]) / (int(high[:-1]) - int(low[:-1]))
+def _slope(found: Repetition, low: str, high: str, figure: str, of: str = "medimg") -> float:
+    """What medimg, or the plain loop, takes for each further 1x of images."""
+    return (found[f"{of} {high}"][figure] - found[f"{of} {low}"][figure]) / (int(high[:-1]) - int(low[:-1]))
+
+
+def _kb(found: Repetition, of: str, images: int, low: str, high: str) -> float:
+    """KB of all processes for each further image, there being so many images at 1x."""
+    return _slope(found, low, high, "tree_mb", of) * 1024 / images
+
+
+def _kb_ratio(found: Repetition, images: int, low: str, high: str) -> float:
+    """KB of medimg over the plain loop's, or over what an image may take in any case where that is more."""
+    return _kb(found, "medimg", images, low, high) / max(_SMALL_KB, _kb(found, "plain", images, low, high))
 
 
 def _at(bench: Bench, times: int, work: Callable[[Bench], Figures]) -> Figures:

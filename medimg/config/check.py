@@ -56,17 +56,17 @@ def check_allow(given: Any) -> dict[str, list[str]]:
 
 def as_dict(node: msgspec.Struct) -> dict[str, Any]:
     """The configuration in plain containers: for YAML, JSON and checkpoints, and for `check` to read again."""
-    plain: dict[str, Any] = _plain(msgspec.to_builtins(node))
-    return plain
+    found: dict[str, Any] = plain(msgspec.to_builtins(node))
+    return found
 
 
-def _plain(value: Any) -> Any:
-    """Lists for tuples, and a user's own component as it was written."""
+def plain(value: Any) -> Any:
+    """A value in plain containers: lists for tuples, and a user's own component as it was written."""
     if isinstance(value, dict):
         if value.get("_target_") == "custom":
-            return {"_target_": value["target"], **_plain(value["arguments"])}
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+            return {"_target_": value["target"], **plain(value["arguments"])}
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def admit(node: Component | Mapping[str, Any], role: str, allow: Allowed | None = None) -> Component:

@@ -199,7 +199,7 @@ def _member(run: RunFolder, checkpoint: Path, allow: Allowed | None) -> Member:
         augmentation=augmentation,
         seed=int(config.get("seed", 0)),
         precision=trainer.get("precision", "auto"),
-        arithmetic=trainer.get("float32_matmul_precision", "high"),
+        arithmetic=trainer.get("float32_matmul_precision", "highest"),
         identity=sha256(checkpoint),
     )
 

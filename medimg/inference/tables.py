@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import lightning as L
+import msgspec
 
+from medimg.config import AugmentConfig
 from medimg.config.build import locate
 from medimg.config.check import target_of
 from medimg.data.datamodule import ImageDataModule
@@ -45,5 +47,6 @@ def predicted_table(trainer: L.Trainer, classifier: ImageClassifier, images: Ima
         cache=Path(config.paths.cache).expanduser(),
         manifest=images.manifest,
     )
-    use_features(data, classifier, trainer, config)
+    plain = msgspec.structs.replace(config, augment=AugmentConfig())  # nothing is varied here
+    use_features(data, classifier, trainer, plain)
     return predict(trainer, classifier, data, [split])[split]

@@ -6,7 +6,8 @@ from medimg.config import Component, SmallCNNConfig, TorchvisionConfig
 # (AMD EPYC), batches of 8, time of a training step / of an eval pass in channels-last over that in contiguous:
 # small_cnn 0.54 / 0.43, mobilenet_v2 0.78 / 0.90, mobilenet_v3_small 0.73 / 0.88, mobilenet_v3_large 0.73 / 0.86,
 # efficientnet_b0 0.76 / 0.95, squeezenet1_1 0.74 / 0.49, alexnet 0.98 / 0.92, resnet18 0.88 / 0.87,
-# resnet50 0.90 / 0.95, resnet152 0.89 / 0.95, densenet121 0.88 / 0.93, densenet161 0.78 / 0.75
+# resnet50 0.90 / 0.95, resnet152 0.89 / 0.95, densenet121 0.88 / 0.93, densenet161 0.78 / 0.75,
+# vgg16 0.99 / 0.93 (at 112 pixels)
 GAINS_ON_CPU = ("mobilenet_v2", "mobilenet_v3", "efficientnet_b", "squeezenet", "alexnet", "resnet", "densenet", "vgg")
 # NVIDIA's tensor cores want channels-last for convolutions of 16 bits; there is nothing to gain where images are cut
 # into patches first thing. Not measured.

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from medimg.config.older import completed
 from medimg.errors import RequestError
 from medimg.files import write_json, write_text
 
@@ -167,7 +168,7 @@ class RunFolder:
             write_text(self.config_file, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
 
     def read_config(self) -> dict[str, Any]:
-        """The content of config.yaml, not checked.
+        """The content of config.yaml, not checked; keys that it is too old to have are at what the run did.
 
         Raises:
             RequestError: it is missing or not YAML.
@@ -178,7 +179,7 @@ class RunFolder:
             raise RequestError(f"{self.config_file} cannot be read: {error}") from None
         if not isinstance(content, dict):
             raise RequestError(f"{self.config_file} holds no configuration")
-        return content
+        return completed(content)
 
 
 def find_run(run: str, runs: Path) -> RunFolder:

@@ -174,7 +174,7 @@ def _goodness(row: _Epoch, mode: str) -> tuple[float, float]:
 def _settings(raw: Mapping[str, Any], info: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration by dotted key.
 
-    Keys that are younger than the run have their defaults, so that runs of several versions are comparable. What
+    Keys that are younger than the run say what it did, so that runs of several versions are comparable. What
     cannot be checked, as an older version's keys, is taken as it is. Nothing of it is ever built.
     """
     try:

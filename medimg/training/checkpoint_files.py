@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from medimg.config.older import completed
 from medimg.errors import RequestError
 from medimg.models.trunk import join_trunk
 
@@ -36,6 +37,8 @@ def position(checkpoint: Mapping[str, Any]) -> Position:
 def read_checkpoint(file: Path, classes: Sequence[str] | None = None) -> dict[str, Any]:
     """The content of a checkpoint, on the CPU, without running any code that it may hold; a frozen trunk is in it.
 
+    The configuration of its run has the keys that it is too old for, at what the run did.
+
     Raises:
         RequestError: the file or that of its trunk is missing or damaged, it is not a checkpoint of medimg, or of other
             classes than those given.
@@ -59,6 +62,8 @@ def read_checkpoint(file: Path, classes: Sequence[str] | None = None) -> dict[st
         raise RequestError(f"{file} was trained for the classes {list(found)}; the data has {list(classes)}")
     checkpoint: dict[str, Any] = content
     join_trunk(checkpoint, file)
+    if "config" in (run := checkpoint.get("run", {})):
+        run["config"] = completed(run["config"])
     return checkpoint
 
 

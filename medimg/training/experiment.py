@@ -261,6 +261,10 @@ class Experiment:
             f"{facts['parameters']['total']:,}",
             self.folder.shown,
         )
+        if self.config.trainer.compile is not False and self.data.features is not None:
+            log.info(
+                "trainer.compile has nothing to do: the head alone is trained, on kept features of the frozen trunk"
+            )
 
 
 def _device_name(trainer: L.Trainer) -> str:

@@ -14,6 +14,8 @@ from medimg.files import link, replaced
 from medimg.models.classifier import ImageClassifier
 from medimg.models.trunk import ENTRY, IN_CLASSIFIER, Trunk, read_trunk, trunk_digest, trunk_state
 
+_LEVELS = 2  # from the file up to the study: the folder of checkpoints, the run
+
 
 class FrozenTrunk(Callback):
     """Takes a frozen trunk out of the state that is to be saved; `AtomicCheckpointIO` puts it beside the checkpoint."""
@@ -55,10 +57,12 @@ def keep_trunk(trunk: Trunk, folder: Path) -> None:
 
 def _shared(file: Path, digest: str) -> bool:
     """Whether another run of the study had the file, so that it is here under a second name."""
-    for other in sorted(file.parents[2].glob(f"*/{file.parent.name}/{file.name}")):
-        same = file.exists() and other.samefile(file)
-        if not same and read_trunk(other, digest) is not None:
-            with suppress(OSError):  # gone, in the meantime
+    if len(file.parents) <= _LEVELS:
+        return False  # too near the top for a study
+    for other in sorted(file.parents[_LEVELS].glob(f"*/{file.parent.name}/{file.name}")):
+        with suppress(OSError):  # gone, in the meantime
+            same = file.exists() and other.samefile(file)
+            if not same and read_trunk(other, digest) is not None:
                 link(other, file)
                 return True
     return False

@@ -11,6 +11,7 @@ import msgspec
 from medimg.config import CosineConfig, ModelConfig, OneCycleConfig, TorchvisionConfig, TrainConfig
 from medimg.config.check import Allowed, as_dict, check
 from medimg.config.compare import differences, refuse_changes, with_values
+from medimg.config.older import as_begun
 from medimg.data.load import load_manifest
 from medimg.errors import RequestError
 from medimg.runs import RunFolder, find_run
@@ -91,8 +92,10 @@ def _refuse_extension(before: TrainConfig, config: TrainConfig, folder: RunFolde
 
 
 def _begun(config: TrainConfig, folder: RunFolder) -> TrainConfig:
-    """The configuration as a run that was begun with it goes on: with what it has found."""
-    return as_found(config, folder.info().get("found") or {}) if folder.has_begun() else config
+    """The configuration as a run that was begun with it goes on: with what it has found, and its arithmetic."""
+    if not folder.has_begun():
+        return config
+    return as_begun(as_found(config, folder.info().get("found") or {}), folder.read_config())
 
 
 def is_done(config: TrainConfig, folder: RunFolder) -> bool:

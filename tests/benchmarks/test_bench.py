@@ -47,6 +47,37 @@ def test_the_median_of_the_pairs_is_judged_and_not_the_pair_of_the_medians() -> 
     assert (at_most["holds"], at_least["holds"], shown["holds"]) == (True, False, None)
 
 
+@pytest.mark.parametrize(
+    ("kb", "plain_kb", "late_s", "memory_holds", "time_holds"),
+    [(15, 0, 0.01, True, True), (30, 0, 0.01, False, True), (30, 40, 0.01, True, True), (0, 0, 0.02, True, False)],
+)
+def test_growth_is_judged_by_the_slopes_alone(
+    kb: float, plain_kb: float, late_s: float, memory_holds: bool, time_holds: bool
+) -> None:
+    """The start-up, 10 seconds and 1 GiB, is the same at all sizes: 100, 400 and 1,600 images."""
+    from benchmarks.bench.cases import growth
+    from benchmarks.bench.commands import Bench
+    from benchmarks.bench.images import Images
+    from benchmarks.bench.ratios import Result
+
+    bench = Bench(Images(Path("images"), "val", 80, 20), None, "resnet18", 32, 8, 1, Path("loop.py"), Path("work"))
+    result = Result(growth(bench))
+    figures = {}
+    for times in (1, 4, 16):
+        images = 100 * times
+        seconds = 10 + 0.01 * min(images, 400) + late_s * max(0, images - 400)
+        memory = {"medimg": 1024 + kb * images / 1024, "plain": 1024 + plain_kb * images / 1024}
+        for name, tree in memory.items():
+            figures[f"{name} {times}x"] = {"wall_s": seconds, "tree_mb": tree, "peak_mb": tree}
+    result.repetitions.append(figures)
+    slopes = {verdict.what: verdict for verdict in result.verdicts() if verdict.what.startswith("slope of")}
+    time, memory_ratio, early, late = slopes.values()
+    assert (time.median, time.holds) == (pytest.approx(late_s / 0.01), time_holds)
+    assert (memory_ratio.median, memory_ratio.holds) == (pytest.approx(kb / max(20, plain_kb)), memory_holds)
+    assert [early.median, late.median] == pytest.approx([kb, kb], abs=1e-6)
+    assert {verdict.holds for verdict in result.verdicts() if "start-up" in verdict.what} == {None}
+
+
 def test_the_table_says_what_holds_and_what_was_left_out() -> None:
     from benchmarks.bench.table import table
 

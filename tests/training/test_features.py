@@ -101,6 +101,30 @@ def test_one_pass_gives_what_a_pass_in_every_epoch_gives(images: Path, trunk_run
     assert cached.predictions("val").read_bytes() == before, "the same numbers where the cache has been emptied"
 
 
+def test_evaluation_varies_nothing_and_says_nothing_of_it(
+    images: Path, trunk_runs: Counter[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = train(images, "varied", "augment=rotate_zoom", "trainer.max_epochs=1")
+    before = np.array(Predictions.read_csv(folder.predictions("val")).logits)
+    caplog.clear()
+    trunk_runs.clear()
+    with caplog.at_level("INFO", "medimg"):
+        evaluate_run(folder, split="val")
+        evaluate_run(folder, split="val")
+    assert trunk_runs["images"] == 5, "the features are kept"
+    assert "augment" not in caplog.text
+    assert np.allclose(Predictions.read_csv(folder.predictions("val")).logits, before, atol=1e-4)
+
+
+def test_compilation_that_has_nothing_to_do_is_told(images: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "medimg"):
+        train(images, "compiled", "trainer.compile=true", "trainer.max_epochs=1")
+        assert caplog.text.count("trainer.compile has nothing to do") == 1
+        caplog.clear()
+        train(images, "plain", "trainer.max_epochs=1")
+        assert "trainer.compile" not in caplog.text
+
+
 def test_what_changes_features_is_another_table(images: Path, trunk_runs: Counter[str]) -> None:
     train(images, "one", "trainer.max_epochs=1")
     state = torch.load(images.parent / "trunk.pth")

@@ -19,10 +19,11 @@ from medimg.inference.evaluate import evaluate_run
 from medimg.inference.loading import load_classifier
 from medimg.inference.predictor import load_predictor
 from medimg.models import ImageClassifier
-from medimg.models.trunk import trunk_digest, trunk_state
+from medimg.models.trunk import Trunk, trunk_digest, trunk_state
 from medimg.runs import RunFolder
 from medimg.training.checkpoint_callbacks import AtomicCheckpointIO
 from medimg.training.checkpoint_files import read_checkpoint
+from medimg.training.frozen_trunk import keep_trunk
 from medimg.training.init_from import init_from
 from medimg.training.job import resume_job, run_job
 
@@ -212,6 +213,45 @@ def test_runs_of_a_study_share_the_file(tmp_path: Path, monkeypatch: pytest.Monk
     fourth = trained("study", "e")
     assert fourth.read_bytes() == third.read_bytes() and not fourth.samefile(third)
     assert sorted(path.name for path in fourth.parent.iterdir()) == ["best.ckpt", "last.ckpt", fourth.name]
+
+
+def test_where_there_is_no_study_around_it_the_trunk_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Directly below a top folder, where a test cannot write."""
+    asked: list[Path] = []
+
+    class WritingError(Exception):
+        """It got as far as writing."""
+
+    def no_writing(file: Path) -> None:
+        asked.append(file)
+        raise WritingError
+
+    monkeypatch.setattr("medimg.training.frozen_trunk.replaced", no_writing)
+    trunk = Trunk({"a": torch.zeros(1)}, "0" * 64)
+    for folder in (Path("/top-folder"), Path("/")):
+        with pytest.raises(WritingError):
+            keep_trunk(trunk, folder)
+    assert asked == [Path("/top-folder") / trunk.file_name, Path("/") / trunk.file_name]
+
+
+def test_a_run_that_is_deleted_beside_a_starting_one_costs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = {"a": torch.arange(3.0)}
+    trunk = Trunk(state, trunk_digest(state))
+    here, there = (tmp_path / run / "checkpoints" for run in ("here", "there"))
+    there.mkdir(parents=True)
+    (there / trunk.file_name).write_bytes(b"damaged")  # so that it is not taken, and looked at again at the end
+    samefile = Path.samefile
+
+    def gone(self: Path, other: Path) -> bool:
+        shutil.rmtree(there)
+        return samefile(self, other)
+
+    monkeypatch.setattr(Path, "samefile", gone)
+    keep_trunk(trunk, here)
+    assert not there.exists()
+    assert same(plain(here / trunk.file_name), state)
 
 
 def test_no_checkpoint_is_there_before_its_trunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
