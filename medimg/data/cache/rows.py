@@ -28,11 +28,11 @@ _SYSTEM = ("pread", "preadv", "pwrite")  # Windows has none of them
 class Rows(Protocol):
     """A table of rows of one shape."""
 
-    def has(self, row: int) -> bool:
-        """Whether the row is there, as far as can be told without reading it."""
-
     def get(self, row: int) -> NDArray[Any] | None:
         """The row as an array of its own; None where it is not there."""
+
+    def has(self, row: int) -> bool:
+        """Whether the row is there, as far as can be told without reading it."""
 
     def put(self, row: int, content: NDArray[Any]) -> None:
         """Keeps a row; who writes it twice writes the same."""
@@ -44,13 +44,13 @@ class MemoryRows:
     def __init__(self) -> None:
         self._rows: dict[int, NDArray[Any]] = {}
 
-    def has(self, row: int) -> bool:
-        """Whether it was put there."""
-        return row in self._rows
-
     def get(self, row: int) -> NDArray[Any] | None:
         """The array that was put there; it must not be changed."""
         return self._rows.get(row)
+
+    def has(self, row: int) -> bool:
+        """Whether an array was put there."""
+        return row in self._rows
 
     def put(self, row: int, content: NDArray[Any]) -> None:
         """Keeps the array itself."""
@@ -86,10 +86,6 @@ class DiskRows:
         self._load_index()
         self._checked, self._damaged = np.zeros((2, number), dtype=bool)
 
-    def has(self, row: int) -> bool:
-        """Whether the index names the row, and this process has not found it damaged."""
-        return not self._damaged[row] and self._entry(row)[0] > 0
-
     def get(self, row: int) -> NDArray[Any] | None:
         """The row, where it is there whole and can be read; a network file system may lose what is open."""
         code, crc = self._entry(row)
@@ -105,6 +101,10 @@ class DiskRows:
             self._index[row] = 0  # so that it is looked up again: another process may mend it
             return None
         return content
+
+    def has(self, row: int) -> bool:
+        """Whether the index names the row, and this process has not found it damaged."""
+        return not self._damaged[row] and self._entry(row)[0] > 0
 
     def put(self, row: int, content: NDArray[Any]) -> None:
         """Writes a row, and then its place in the index.
