@@ -138,7 +138,7 @@ class JobPool:
 
     def _work(self, job: Job) -> tuple[JobStatus, Any]:
         """In the child: the course of a job as Hydra has it."""
-        with job_environment(job.gpu, self.threads):
+        with job_environment(job.gpu, self.threads, self.at_a_time):
             done = run_job(
                 hydra_context=self.context,
                 task_function=self.task,

@@ -31,10 +31,14 @@ class SweepStopped(BaseException):
 
 
 @contextmanager
-def job_environment(gpu: str | None, threads: int | None) -> Iterator[None]:
-    """What the local launcher gives the process of a job: a GPU of its own, or its share of the cores."""
+def job_environment(gpu: str | None, threads: int | None, jobs: int) -> Iterator[None]:
+    """What the local launcher gives the process of a job: a GPU of its own, or its share of the cores.
+
+    How many jobs run at a time goes into MEDIMG_JOBS, by which a job knows its share of the memory.
+    """
     global _forked  # noqa: PLW0603 - it is a fact about this process
     _forked = True
+    os.environ["MEDIMG_JOBS"] = str(jobs)
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     if threads is not None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from medimg.data.cache.entries import gigabytes
+from medimg.data.cache.memory import free_memory, processes
 from medimg.errors import RequestError
 
 Where = Literal["none", "disk", "memory"]
@@ -29,8 +30,8 @@ def choose(
     Raises:
         RequestError: what was asked for by name has no room.
     """
-    disk, memory = min(limit, there + free_disk(cache)), free_memory()
-    room = f"it may take {gigabytes(need)}; {cache} has room for {gigabytes(disk)}, memory for {gigabytes(memory)}"
+    disk, memory = min(limit, there + free_disk(cache)), free_memory() // processes()
+    room = f"it may take {gigabytes(need)}; {cache} has room for {gigabytes(disk)}, {_memory(memory)}"
     if mode == "none":
         return "none", "data.cache=none"
     if mode == "disk" and need > disk:
@@ -41,33 +42,28 @@ def choose(
         return mode, f"data.cache={mode}"
     if need <= min(limit, there + _SHARE_OF_DISK * free_disk(cache)) and _can_write(cache):
         return "disk", room
-    return ("memory" if need <= _SHARE_OF_MEMORY * memory else "none"), room
+    return _memory_or_none(need, memory), room
+
+
+def choose_off_disk(need: int) -> tuple[Literal["memory", "none"], str]:
+    """What `auto` comes to for so many bytes where the disk cannot be used, and why."""
+    memory = free_memory() // processes()
+    return _memory_or_none(need, memory), f"it may take {gigabytes(need)}; {_memory(memory)}"
+
+
+def _memory_or_none(need: int, memory: int) -> Literal["memory", "none"]:
+    return "memory" if need <= _SHARE_OF_MEMORY * memory else "none"
+
+
+def _memory(memory: int) -> str:
+    each = f" in each of {processes()} processes" if processes() > 1 else ""
+    return f"memory for {gigabytes(memory)}{each}"
 
 
 def free_disk(folder: Path) -> int:
     """Bytes free where a folder is, or will be."""
     there = next((place for place in [folder, *folder.parents] if place.exists()), Path("/"))
     return shutil.disk_usage(there).free
-
-
-def free_memory() -> int:
-    """Bytes of memory that can be had without swapping; half of all memory where the system does not tell."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    available = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    return min(available, _cgroup_room())
-
-
-def _cgroup_room() -> int:
-    """What a container or a job of a cluster may still take."""
-    try:
-        limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
-        used = int(Path("/sys/fs/cgroup/memory.current").read_text(encoding="ascii"))
-        return max(0, int(limit) - used) if limit != "max" else 2**62
-    except (OSError, ValueError):
-        return 2**62
 
 
 def _can_write(folder: Path) -> bool:

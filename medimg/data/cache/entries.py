@@ -1,8 +1,7 @@
-"""The tables of the cache folder: folders named by all that their content depends on; the longest unused go first."""
+"""The tables of the cache folder: folders named by all that their content depends on."""
 
 import hashlib
 import json
-import logging
 import os
 import re
 import shutil
@@ -15,13 +14,23 @@ from typing import Any, Literal
 
 from medimg.files import write_json
 
-log = logging.getLogger(__name__)
-
 Kind = Literal["images", "features"]
 KINDS: tuple[Kind, ...] = ("images", "features")
+INDEX = "index"
+DTYPES = ("uint8", "uint16", "float32")
 _ABOUT = "about.json"
 _KEY = re.compile("[0-9a-f]{32}")
 _DOOMED = ".removed-"
+_REMOVED = re.compile(rf"{re.escape(_DOOMED)}.+-\d+-\d+")
+_UNFINISHED = re.compile(rf"\.{re.escape(_ABOUT)}\.\w+")  # what a killed process has left of it
+
+
+def rows_file(dtype: str) -> str:
+    """The name of the file in which a table has its rows of a dtype."""
+    return f"{dtype}.rows"
+
+
+_FILES = frozenset({_ABOUT, INDEX, *map(rows_file, DTYPES)})
 
 
 @dataclass(frozen=True)
@@ -73,30 +82,9 @@ def entries(cache: Path) -> list[Entry]:
         _entry(folder, kind)
         for kind in KINDS
         for folder in sorted((cache / kind).glob("*"))
-        if _KEY.fullmatch(folder.name)  # and not one that is being removed, or no table at all
+        if _KEY.fullmatch(folder.name) and _is_table(folder)  # and not one that is being removed, or another's
     ]
     return sorted((entry for entry in found if entry is not None), key=lambda entry: entry.used)
-
-
-def make_room(cache: Path, need: int, limit: int, keep: Path) -> None:
-    """Removes the longest unused tables until so many bytes more stay within a limit.
-
-    Args:
-        cache: the cache folder.
-        need: bytes that the table to keep may come to.
-        limit: bytes of all tables together.
-        keep: the folder of the table that is in use.
-    """
-    for kind in KINDS:
-        finish_removals(cache / kind)
-    others = [entry for entry in entries(cache) if entry.folder != keep]
-    total = sum(entry.size for entry in others)
-    for entry in others:
-        if total + need <= limit:
-            return
-        log.info("the cache is limited to %s: %s", gigabytes(limit), f"{entry.folder} is removed, the longest unused")
-        remove(entry.folder)
-        total -= entry.size
 
 
 def remove(folder: Path) -> None:
@@ -110,7 +98,8 @@ def remove(folder: Path) -> None:
 def finish_removals(place: Path) -> None:
     """Removes what killed processes had begun to remove in a folder."""
     for doomed in place.glob(f"{_DOOMED}*"):
-        shutil.rmtree(doomed, ignore_errors=True)
+        if _REMOVED.fullmatch(doomed.name):
+            shutil.rmtree(doomed, ignore_errors=True)
 
 
 def gigabytes(size: float) -> str:
@@ -126,6 +115,19 @@ def taken(folder: Path) -> int:
         with suppress(OSError):  # another process may be removing it
             size += file.lstat().st_blocks * 512
     return size
+
+
+def _is_table(folder: Path) -> bool:
+    """Whether a folder holds nothing but what medimg writes: images of others may lie below such a name."""
+    try:
+        with os.scandir(folder) as found:
+            return all(_is_own(file.name) and file.is_file(follow_symlinks=False) for file in found)
+    except OSError:
+        return False
+
+
+def _is_own(name: str) -> bool:
+    return name in _FILES or _UNFINISHED.fullmatch(name) is not None
 
 
 def _entry(folder: Path, kind: Kind) -> Entry | None:

@@ -1,15 +1,10 @@
 """Folders of the cache whose files are read by name, as phantoms are: not removed while a process needs them."""
 
 import os
-from contextlib import suppress
 from pathlib import Path
 
 from medimg.data.cache.entries import remove
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+from medimg.data.cache.locks import CAN_LOCK, alone, is_at, share
 
 _held: dict[Path, int] = {}  # open folders of this process, which the system closes at its end
 
@@ -20,18 +15,17 @@ def hold(folder: Path) -> bool:
     Returns:
         Whether the folder is there.
     """
-    if fcntl is None:
+    if not CAN_LOCK:
         return folder.is_dir()
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
     except (FileNotFoundError, NotADirectoryError):
         return False
-    if folder in _held and _same(_held[folder], folder):
+    if folder in _held and is_at(_held[folder], folder):
         os.close(descriptor)
         return True
-    with suppress(OSError):  # some network file systems have no locks
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
-    if not _same(descriptor, folder):  # removed while we waited for the lock
+    share(descriptor)
+    if not is_at(descriptor, folder):  # removed while we waited for the lock
         os.close(descriptor)
         return False
     _held[folder] = descriptor
@@ -44,7 +38,7 @@ def remove_unless_held(folder: Path) -> bool:
     Returns:
         Whether it did. Where a file system has no locks nobody can know who holds it, and it stays.
     """
-    if fcntl is None:
+    if not CAN_LOCK:
         remove(folder)
         return True
     try:
@@ -52,24 +46,9 @@ def remove_unless_held(folder: Path) -> bool:
     except FileNotFoundError:
         return True
     try:
-        free = _locked_alone(descriptor)
+        free = alone(descriptor)
         if free:
             remove(folder)
     finally:
         os.close(descriptor)
     return free
-
-
-def _locked_alone(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
-def _same(descriptor: int, folder: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), folder.stat())
-    except FileNotFoundError:
-        return False

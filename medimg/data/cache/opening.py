@@ -2,17 +2,22 @@
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from medimg.data.cache.choose import choose
-from medimg.data.cache.entries import Kind, key_of, make_room, open_entry, taken
-from medimg.data.cache.rows import DiskRows, MemoryRows, Rows
+from medimg.data.cache.choose import choose, choose_off_disk
+from medimg.data.cache.entries import Kind, key_of, open_entry, taken
+from medimg.data.cache.room import make_room
+from medimg.data.cache.rows import DiskRows, MemoryRows, Rows, require_system
+from medimg.errors import RequestError
 
 log = logging.getLogger(__name__)
+
+_TRIES = 5  # at opening what others may be removing
 
 
 @dataclass(frozen=True)
@@ -47,22 +52,48 @@ class Cache:
             itemsize: bytes of each of its values, as far as is known.
 
         Raises:
-            RequestError: there is no room for what `data.cache` asks for by name.
+            RequestError: what `data.cache` asks for by name has no room, or cannot be written.
         """
         whole = number * int(np.prod(shape)) * itemsize
         folder = self.folder / kind / key_of(depends_on)
         where, why = choose(self.mode, whole, self.folder, self.limit, taken(folder))
         if where == "disk":
             try:
+                require_system()
                 make_room(self.folder, whole, self.limit, keep=folder)
-                rows = DiskRows(open_entry(self.folder, kind, depends_on, about), number, shape)
+                rows = _on_disk(self.folder, kind, depends_on, {**about, "bytes": whole}, number, shape)
             except OSError as error:
-                log.warning("%s cannot be cached in %s (%s)", kind, self.folder, error.strerror or error)
-                return None
-            log.info("%s are cached in %s", kind, folder)
-            return rows
+                where, why = self._instead(kind, whole, error.strerror or str(error))
+            else:
+                log.info("%s are cached in %s", kind, folder)
+                return rows
         if where == "memory":
             log.info("%s are cached in memory: %s", kind, why)
             return MemoryRows()
         log.info("%s are not cached: %s", kind, why)
         return None
+
+    def _instead(self, kind: Kind, need: int, what: str) -> tuple[Literal["memory", "none"], str]:
+        """What is left where the disk was chosen and cannot be had."""
+        problem = f"{kind} cannot be cached in {self.folder} ({what})"
+        if self.mode == "disk":
+            raise RequestError(
+                f"data.cache=disk: {problem}\n"
+                "  a larger data.cache_limit (GB), another paths.cache, or data.cache=memory or none"
+            )
+        log.warning("%s", problem)
+        return choose_off_disk(need)
+
+
+def _on_disk(
+    cache: Path,
+    kind: Kind,
+    depends_on: Mapping[str, Any],
+    about: Mapping[str, Any],
+    number: int,
+    shape: tuple[int, ...],
+) -> DiskRows:
+    for _ in range(_TRIES - 1):
+        with suppress(FileNotFoundError):
+            return DiskRows(open_entry(cache, kind, depends_on, about), number, shape)
+    return DiskRows(open_entry(cache, kind, depends_on, about), number, shape)

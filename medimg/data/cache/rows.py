@@ -3,8 +3,10 @@
 On disk a table is a folder with a file of rows for each dtype, and an index of 8 bytes a row: which dtype, and the
 CRC-32 of the content. Files are sparse, so rows that nobody needs take no room. A row is written before its place in
 the index, and every process checks each row once; one that was cut off by a kill or a power cut counts as not there.
+The index is locked for as long as a table is open, so that it is not removed to make room.
 """
 
+import errno
 import os
 import zlib
 from contextlib import suppress
@@ -14,9 +16,13 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-_DTYPES: tuple[np.dtype[Any], ...] = tuple(np.dtype(name) for name in ("uint8", "uint16", "float32"))
+from medimg.data.cache.entries import DTYPES, INDEX, rows_file
+from medimg.data.cache.locks import is_at, share
+
+_DTYPES: tuple[np.dtype[Any], ...] = tuple(map(np.dtype, DTYPES))
 _CODES = {dtype: code for code, dtype in enumerate(_DTYPES, start=1)}  # 0 is a row that is not there
 _INDEX = np.dtype([("code", "<u4"), ("crc", "<u4")])
+_SYSTEM = ("pread", "preadv", "pwrite")  # Windows has none of them
 
 
 class Rows(Protocol):
@@ -63,6 +69,7 @@ class DiskRows:
         shape: of each row.
 
     Raises:
+        FileNotFoundError: another process has just removed the folder.
         OSError: the folder cannot be made or opened.
     """
 
@@ -70,30 +77,36 @@ class DiskRows:
         folder.mkdir(parents=True, exist_ok=True)
         self.shape = shape
         # all are opened now, so that the rows survive the folder's being removed
-        self._index_file = _opened(folder / "index", number * _INDEX.itemsize)
-        self._files = {code: _opened(folder / f"{dtype.name}.rows") for dtype, code in _CODES.items()}
+        self._index_file = _opened(folder / INDEX, number * _INDEX.itemsize)
+        share(self._index_file)
+        if not is_at(self._index_file, folder / INDEX):
+            raise FileNotFoundError(errno.ENOENT, "it was removed just now", str(folder))
+        self._files = {code: _opened(folder / rows_file(dtype.name)) for dtype, code in _CODES.items()}
         self._index: NDArray[Any] = np.zeros(number, dtype=_INDEX)
         self._load_index()
-        self._checked = np.zeros(number, dtype=bool)
+        self._checked, self._damaged = np.zeros((2, number), dtype=bool)
 
     def get(self, row: int) -> NDArray[Any] | None:
-        """The row, where it is there whole."""
+        """The row, where it is there whole and can be read; a network file system may lose what is open."""
         code, crc = self._entry(row)
         if not code:
             return None
         content = np.empty(self.shape, dtype=_DTYPES[code - 1])
         view = content.reshape(-1).view(np.uint8).data
-        if os.preadv(self._files[code], [view], row * content.nbytes) != content.nbytes:
+        whole = self._read(code, view, row * content.nbytes)
+        if whole and not self._checked[row]:
+            whole = self._checked[row] = zlib.crc32(view) == crc
+        self._damaged[row] = not whole
+        if not whole:
+            self._index[row] = 0  # so that it is looked up again: another process may mend it
+            with suppress(OSError):
+                _write(self._index_file, memoryview(bytes(_INDEX.itemsize)), row * _INDEX.itemsize)
             return None
-        if not self._checked[row]:
-            if zlib.crc32(view) != crc:
-                return None
-            self._checked[row] = True
         return content
 
     def has(self, row: int) -> bool:
-        """Whether the index has it."""
-        return self._entry(row)[0] != 0
+        """Whether the index names the row, and this process has not found it damaged."""
+        return not self._damaged[row] and self._entry(row)[0] > 0
 
     def put(self, row: int, content: NDArray[Any]) -> None:
         """Writes a row, and then its place in the index.
@@ -109,7 +122,7 @@ class DiskRows:
         entry = np.array([(code, zlib.crc32(view))], dtype=_INDEX)
         _write(self._index_file, memoryview(entry.tobytes()), row * _INDEX.itemsize)
         self._index[row] = entry[0]
-        self._checked[row] = True
+        self._checked[row], self._damaged[row] = True, False
 
     def __del__(self) -> None:
         for descriptor in [*getattr(self, "_files", {}).values(), getattr(self, "_index_file", -1)]:
@@ -119,14 +132,33 @@ class DiskRows:
     def _entry(self, row: int) -> tuple[int, int]:
         """The place of a row in the index; another process may just have filled it."""
         if not self._index[row]["code"]:
-            found = os.pread(self._index_file, _INDEX.itemsize, row * _INDEX.itemsize)
+            found = b""
+            with suppress(OSError):
+                found = os.pread(self._index_file, _INDEX.itemsize, row * _INDEX.itemsize)
             self._index[row] = np.frombuffer(found.ljust(_INDEX.itemsize, b"\0"), dtype=_INDEX)[0]
         code, crc = self._index[row].tolist()
         return (code, crc) if code <= len(_DTYPES) else (0, 0)
 
+    def _read(self, code: int, view: memoryview, offset: int) -> bool:
+        """Whether there was as much as there should be."""
+        try:
+            return os.preadv(self._files[code], [view], offset) == view.nbytes
+        except OSError:
+            return False
+
     def _load_index(self) -> None:
         found = os.pread(self._index_file, self._index.nbytes, 0)
         self._index[:] = np.frombuffer(found, dtype=_INDEX, count=len(self._index))
+
+
+def require_system() -> None:
+    """What `DiskRows` needs.
+
+    Raises:
+        OSError: the system does not have it.
+    """
+    if lacking := [name for name in _SYSTEM if not hasattr(os, name)]:
+        raise OSError(errno.ENOSYS, f"this system has no {lacking[0]}")
 
 
 def _opened(file: Path, size: int = 0) -> int:

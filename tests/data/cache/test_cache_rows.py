@@ -1,5 +1,7 @@
 """Rows on disk: filled by several processes at once, and never given back damaged."""
 
+import errno
+import os
 import subprocess
 import sys
 import zlib
@@ -182,9 +184,54 @@ def test_open_files_are_given_back(tmp_path: Path) -> None:
     assert descriptors() < before + 5
 
 
+def test_what_is_there_is_known_without_reading_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written, other = DiskRows(tmp_path, 3, SHAPE), DiskRows(tmp_path, 3, SHAPE)
+    written.put(1, noise("uint8"))
+    monkeypatch.delattr(os, "preadv")
+    for rows in (written, other):
+        assert [rows.has(row) for row in range(3)] == [False, True, False]
+
+
+def test_a_damaged_row_is_not_there_until_it_is_put_again(tmp_path: Path) -> None:
+    DiskRows(tmp_path, 2, SHAPE).put(0, noise("uint8"))
+    file = tmp_path / "uint8.rows"
+    file.write_bytes(bytes(60))
+    rows, other = DiskRows(tmp_path, 2, SHAPE), DiskRows(tmp_path, 2, SHAPE)
+    assert rows.has(0), "it has not been read yet"
+    assert rows.get(0) is None
+    assert not rows.has(0)
+    assert rows.get(0) is None and not rows.has(0)
+    assert other.get(0) is None
+    rows.put(0, noise("uint8"))
+    assert rows.has(0)
+    for mended in (rows, other):  # the other finds it where it looks
+        assert np.array_equal(mended.get(0), noise("uint8"))  # type: ignore[arg-type]
+        assert mended.has(0)
+
+
+@pytest.mark.parametrize("call", ["preadv", "pread"])
+def test_a_file_that_a_network_has_lost_is_a_row_that_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    written, rows = DiskRows(tmp_path, 2, SHAPE), DiskRows(tmp_path, 2, SHAPE)
+    written.put(0, noise("uint8"))
+
+    def lost(*_: object) -> None:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, call, lost)
+        assert rows.get(0) is None
+        assert not rows.has(0)
+    assert np.array_equal(rows.get(0), noise("uint8"))  # type: ignore[arg-type]
+    assert rows.has(0)
+
+
 def test_memory() -> None:
     rows = MemoryRows()
     assert rows.get(0) is None
+    assert not rows.has(0)
     rows.put(0, noise("uint16"))
     assert np.array_equal(rows.get(0), noise("uint16"))  # type: ignore[arg-type]
     assert rows.get(1) is None
+    assert [rows.has(row) for row in range(2)] == [True, False]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from medimg.data.cache import choose as choosing
-from medimg.data.cache.choose import choose, free_disk, free_memory
+from medimg.data.cache.choose import choose, choose_off_disk, free_disk
 from medimg.errors import RequestError
 
 GB = 10**9
@@ -22,6 +22,7 @@ def room(monkeypatch: pytest.MonkeyPatch) -> Room:
     def free(*, disk: int, memory: int) -> None:
         monkeypatch.setattr(choosing, "free_disk", lambda folder: disk * GB)
         monkeypatch.setattr(choosing, "free_memory", lambda: memory * GB)
+        monkeypatch.setattr(choosing, "processes", lambda: 1)
 
     return free
 
@@ -97,32 +98,18 @@ def test_free_disk_is_that_of_the_place(tmp_path: Path) -> None:
     assert free_disk(tmp_path / "not" / "there") == pytest.approx(here, rel=0.05)
 
 
-@pytest.mark.parametrize(
-    ("files", "free"),
-    [
-        ({"meminfo": "MemTotal: 16 kB\nMemFree: 2 kB\nMemAvailable: 8 kB\n"}, 8192),
-        ({"meminfo": "MemAvailable: 8 kB\n", "memory.max": "max\n", "memory.current": "5\n"}, 8192),
-        ({"meminfo": "MemAvailable: 8 kB\n", "memory.max": "6000\n", "memory.current": "5000\n"}, 1000),
-        ({"meminfo": "MemAvailable: 8 kB\n", "memory.max": "6000\n", "memory.current": "7000\n"}, 0),
-        ({}, 300 * 4096 // 2),
-    ],
-)
-def test_free_memory(monkeypatch: pytest.MonkeyPatch, files: dict[str, str], free: int) -> None:
-    """Of the machine, of its container where that has less, and half of all where neither tells."""
-
-    def read(path: Path, encoding: str) -> str:
-        try:
-            return files[path.name]
-        except KeyError:
-            raise FileNotFoundError(path) from None
-
-    monkeypatch.setattr(Path, "read_text", read)
-    monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 300, "SC_PAGE_SIZE": 4096}.__getitem__)
-    assert free_memory() == free
-
-
-def test_this_machine_has_memory() -> None:
-    assert 0 < free_memory() < os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+def test_memory_is_shared_by_the_processes(tmp_path: Path, room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    room(disk=0, memory=80)
+    assert choose("auto", 20 * GB, tmp_path, 50 * GB)[0] == "memory"
+    monkeypatch.setattr(choosing, "processes", lambda: 4)
+    found, why = choose("auto", 6 * GB, tmp_path, 50 * GB)
+    assert found == "none"
+    assert "memory for 20.0 GB in each of 4 processes" in why
+    assert choose("auto", 5 * GB, tmp_path, 50 * GB)[0] == choose_off_disk(5 * GB)[0] == "memory"
+    assert choose_off_disk(6 * GB)[0] == "none"
+    assert choose("memory", 20 * GB, tmp_path, 50 * GB)[0] == "memory"
+    with pytest.raises(RequestError, match="memory"):
+        choose("memory", 21 * GB, tmp_path, 50 * GB)
 
 
 def test_a_disk_that_tells_its_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

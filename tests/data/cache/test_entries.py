@@ -1,34 +1,26 @@
 """The tables of the cache folder: their names, and which are removed where room is needed."""
 
 import json
-import os
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
+from cached_tables import NOW, names, table
 
-from medimg.data.cache.entries import default_cache, entries, gigabytes, key_of, make_room, open_entry, remove, taken
+from medimg.data.cache.entries import (
+    default_cache,
+    entries,
+    finish_removals,
+    gigabytes,
+    key_of,
+    open_entry,
+    remove,
+    taken,
+)
 from medimg.data.cache.rows import DiskRows
-
-NOW = 1_700_000_000.0
-KEEP = Path("nowhere")
-
-
-def table(cache: Path, name: str, *, size: int = 100_000, used: float = NOW, kind: Any = "images") -> Path:
-    """A table of random bytes, last used at some time."""
-    folder = open_entry(cache, kind, {"name": name}, {"name": name, "rows": 1, "shape": [size]})
-    DiskRows(folder, 1, (size,)).put(0, np.random.default_rng(0).integers(0, 256, size).astype(np.uint8))
-    os.utime(folder / "about.json", (used, used))
-    return folder
-
-
-def names(cache: Path) -> list[str]:
-    return [str(entry.about.get("name")) for entry in entries(cache)]
 
 
 def test_the_key_is_of_content_and_not_of_order() -> None:
@@ -57,66 +49,34 @@ def test_opening_counts_as_use(tmp_path: Path) -> None:
     assert names(tmp_path) == ["b", "a"]
 
 
-def test_the_longest_unused_make_room_whatever_their_kind(tmp_path: Path) -> None:
-    table(tmp_path, "new", used=NOW + 3)
-    table(tmp_path, "oldest", used=NOW, kind="features")
-    table(tmp_path, "old", used=NOW + 1)
-    table(tmp_path, "middle", used=NOW + 2, kind="features")
-    each = entries(tmp_path)[0].size
-    assert 100_000 <= each < 150_000
-    make_room(tmp_path, each, 5 * each, KEEP)
-    assert len(names(tmp_path)) == 4, "there was room already"
-    make_room(tmp_path, each, 5 * each - 1, KEEP)
-    assert names(tmp_path) == ["old", "middle", "new"]
-    make_room(tmp_path, each, 2 * each, KEEP)
-    assert names(tmp_path) == ["new"]
-    make_room(tmp_path, 2 * each, each, KEEP)
-    assert names(tmp_path) == []
+@pytest.mark.parametrize("name", ["scan.dcm", "index.dcm", ".hidden", "about.json.bak", "float64.rows", "index/a.dcm"])
+def test_a_folder_with_anything_else_in_it_is_no_table(tmp_path: Path, name: str) -> None:
+    """With paths.cache=/data, images of others may lie in /data/images/PATIENT, where PATIENT is an MD5."""
+    folder = tmp_path / "images" / "0123456789abcdef0123456789abcdef"
+    (folder / name).parent.mkdir(parents=True)
+    (folder / name).write_bytes(b"x")
+    assert entries(tmp_path) == []
+    if not (folder / "index").is_dir():
+        (folder / "index").touch()
+        (folder / "about.json").write_text("{}", encoding="utf-8")
+        assert entries(tmp_path) == []
+        (folder / name).unlink()
+        assert [entry.folder for entry in entries(tmp_path)] == [folder]
 
 
-def test_the_table_that_asks_is_kept_and_not_counted_twice(tmp_path: Path) -> None:
-    mine = table(tmp_path, "mine", used=NOW)
-    table(tmp_path, "other", used=NOW + 1)
-    each = entries(tmp_path)[0].size
-    make_room(tmp_path, each, 2 * each, mine)
-    assert names(tmp_path) == ["mine", "other"]
-    make_room(tmp_path, each, each, mine)
-    assert names(tmp_path) == ["mine"]
-
-
-def test_what_is_removed_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_all_files_of_a_table_are_known(tmp_path: Path) -> None:
     folder = table(tmp_path, "a")
-    with caplog.at_level("INFO"):
-        make_room(tmp_path, 1, 1, KEEP)
-    assert str(folder) in caplog.text
-    assert "longest unused" in caplog.text
+    assert len(list(folder.iterdir())) == 5
+    (folder / ".about.json.x_1a2b3c").touch()  # of a process that was killed as it wrote it
+    assert names(tmp_path) == ["a"]
 
 
-def test_a_damaged_table_makes_room_like_others(tmp_path: Path) -> None:
-    for number, content in enumerate((b"", b"[1]", b"\xff{")):
-        (table(tmp_path, str(number)) / "about.json").write_bytes(content)
-    (table(tmp_path, "gone") / "about.json").unlink()
-    assert names(tmp_path) == ["None"] * 4
-    make_room(tmp_path, 1, 1, KEEP)
-    assert entries(tmp_path) == []
-    assert not list((tmp_path / "images").iterdir())
-
-
-def test_what_is_no_table_is_left_alone(tmp_path: Path) -> None:
-    mine = tmp_path / "images" / "holidays" / "one.png"
-    mine.parent.mkdir(parents=True)
-    mine.write_bytes(bytes(100_000))
-    assert entries(tmp_path) == []
-    make_room(tmp_path, 1, 1, KEEP)
-    assert mine.is_file()
-
-
-def test_removals_that_were_killed_are_finished(tmp_path: Path) -> None:
-    left = tmp_path / "features" / ".removed-x-1-2"
-    table(tmp_path, "a", kind="features").rename(left)
-    assert entries(tmp_path) == []
-    make_room(tmp_path, 1, 10**9, KEEP)
-    assert not left.exists()
+def test_only_removals_of_medimg_are_finished(tmp_path: Path) -> None:
+    for name in (".removed-patients", ".removed-2024-05", f".removed-{'0' * 32}-17-123456789"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a").touch()
+    finish_removals(tmp_path)
+    assert sorted(folder.name for folder in tmp_path.iterdir()) == [".removed-2024-05", ".removed-patients"]
 
 
 def test_removing_what_is_gone(tmp_path: Path) -> None:
@@ -126,7 +86,7 @@ def test_removing_what_is_gone(tmp_path: Path) -> None:
 
 def test_a_removed_table_is_made_anew_beside_who_still_has_it(tmp_path: Path) -> None:
     old = DiskRows(table(tmp_path, "a"), 1, (100_000,))
-    make_room(tmp_path, 1, 1, KEEP)
+    remove(entries(tmp_path)[0].folder)
     new = DiskRows(open_entry(tmp_path, "images", {"name": "a"}, {}), 1, (100_000,))
     assert old.get(0) is not None
     assert new.get(0) is None

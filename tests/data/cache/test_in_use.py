@@ -1,5 +1,6 @@
 """A folder is not removed while a process that reads from it lives."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -69,7 +70,7 @@ def test_without_locks_it_stays(folder: Path, monkeypatch: pytest.MonkeyPatch) -
     def refuse(*_: object) -> None:
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr(in_use.fcntl, "flock", refuse)
+    monkeypatch.setattr(fcntl, "flock", refuse)
     assert hold(folder)
     assert not remove_unless_held(folder)
     assert folder.is_dir()

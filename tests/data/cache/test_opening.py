@@ -1,14 +1,17 @@
 """A run's cache: what is opened where, what is said of it, and what happens where it cannot be."""
 
 import logging
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from medimg.data.cache import choose
-from medimg.data.cache.entries import entries
+from medimg.data.cache import choose, opening, rows
+from medimg.data.cache.entries import entries, open_entry, remove
+from medimg.data.cache.locks import share
 from medimg.data.cache.opening import Cache
 from medimg.data.cache.rows import DiskRows, MemoryRows, Rows
 from medimg.errors import RequestError
@@ -55,8 +58,81 @@ def test_a_table_that_is_full_needs_no_more_room(tmp_path: Path, monkeypatch: py
         opened(cache, "other", number=100)
 
 
-def test_a_folder_that_cannot_be_used_costs_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.fixture
+def memory(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    def free(size: int) -> None:
+        monkeypatch.setattr(choose, "free_memory", lambda: size)
+        monkeypatch.setattr(choose, "processes", lambda: 1)
+
+    return free
+
+
+def refused(cache: Cache, name: str = "a") -> str:
+    with pytest.raises(RequestError) as error:
+        opened(cache, name)
+    for words in ("data.cache=disk", str(cache.folder), "data.cache_limit", "paths.cache", "data.cache=memory"):
+        assert words in str(error.value)
+    return str(error.value)
+
+
+def falls_back(cache: Cache, memory: Callable[[int], None], caplog: pytest.LogCaptureFixture, name: str = "a") -> None:
+    """To memory where a quarter of what is free is enough for 10 rows of 1000 bytes, else to nothing, and says so."""
+    for size, kind, words in [(40_000, MemoryRows, "are cached in memory"), (39_999, type(None), "are not cached")]:
+        memory(size)
+        caplog.clear()
+        with caplog.at_level(logging.INFO):
+            assert type(opened(cache, name)) is kind
+        assert f"images cannot be cached in {cache.folder}" in caplog.text
+        assert words in caplog.text
+
+
+def test_a_folder_that_cannot_be_used(
+    tmp_path: Path, memory: Callable[[int], None], caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
-    assert opened(Cache(tmp_path / "file", "disk")) is None
-    assert "cannot be cached" in caplog.text
-    assert str(tmp_path / "file") in caplog.text
+    falls_back(Cache(tmp_path / "file"), memory, caplog)
+    refused(Cache(tmp_path / "file", "disk"))
+
+
+def test_tables_in_use_take_the_limit(
+    tmp_path: Path, memory: Callable[[int], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    """As the images of a run do where its features come next: neither drives out the other."""
+    first = opened(Cache(tmp_path, limit=15_000))
+    assert isinstance(first, DiskRows)
+    falls_back(Cache(tmp_path, limit=15_000), memory, caplog, "b")
+    assert "in use" in refused(Cache(tmp_path, "disk", limit=15_000), "b")
+    again = opened(Cache(tmp_path, limit=15_000))
+    assert isinstance(again, DiskRows), "another job shares what is open"
+    assert names(tmp_path) == ["a"]
+    del first, again
+    assert isinstance(opened(Cache(tmp_path, limit=15_000), "b"), DiskRows)
+    assert names(tmp_path) == ["b"]
+
+
+def test_a_system_that_cannot_read_at_a_place(
+    tmp_path: Path, memory: Callable[[int], None], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "pread")
+    falls_back(Cache(tmp_path), memory, caplog)
+    assert "pread" in refused(Cache(tmp_path, "disk"))
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_table_that_is_removed_as_it_is_opened_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, removed = open_entry, list[Path]()
+
+    def removed_at_first(*given: Any) -> Path:
+        folder = real(*given)
+        if len(removed) < 2:
+            removed.append(folder)
+            monkeypatch.setattr(rows, "share", lambda _: remove(folder))
+        else:
+            monkeypatch.setattr(rows, "share", share)
+        return folder
+
+    monkeypatch.setattr(opening, "open_entry", removed_at_first)
+    found = opened(Cache(tmp_path, "disk"))
+    assert found is not None and len(removed) == 2
+    found.put(0, np.zeros(1000, dtype=np.uint8))
+    assert names(tmp_path) == ["a"]
