@@ -96,11 +96,11 @@ class DiskRows:
         whole = self._read(code, view, row * content.nbytes)
         if whole and not self._checked[row]:
             whole = self._checked[row] = zlib.crc32(view) == crc
+            if not whole:
+                self._forget(row)
         self._damaged[row] = not whole
         if not whole:
             self._index[row] = 0  # so that it is looked up again: another process may mend it
-            with suppress(OSError):
-                _write(self._index_file, memoryview(bytes(_INDEX.itemsize)), row * _INDEX.itemsize)
             return None
         return content
 
@@ -128,6 +128,11 @@ class DiskRows:
         for descriptor in [*getattr(self, "_files", {}).values(), getattr(self, "_index_file", -1)]:
             with suppress(OSError):
                 os.close(descriptor)
+
+    def _forget(self, row: int) -> None:
+        """Takes a row whose content is another one out of the index on disk: the next process is to make it again."""
+        with suppress(OSError):
+            _write(self._index_file, memoryview(bytes(_INDEX.itemsize)), row * _INDEX.itemsize)
 
     def _entry(self, row: int) -> tuple[int, int]:
         """The place of a row in the index; another process may just have filled it."""

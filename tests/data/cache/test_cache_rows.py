@@ -235,3 +235,13 @@ def test_memory() -> None:
     assert np.array_equal(rows.get(0), noise("uint16"))  # type: ignore[arg-type]
     assert rows.get(1) is None
     assert [rows.has(row) for row in range(2)] == [True, False]
+
+
+def test_what_one_process_finds_damaged_the_next_makes_again(tmp_path: Path) -> None:
+    rows = DiskRows(tmp_path / "table", 2, (3,))
+    rows.put(0, np.array([1, 2, 3], np.uint8))
+    with (tmp_path / "table" / "uint8.rows").open("r+b") as file:
+        file.write(b"\x09")
+    assert DiskRows(tmp_path / "table", 2, (3,)).has(0)
+    assert DiskRows(tmp_path / "table", 2, (3,)).get(0) is None
+    assert not DiskRows(tmp_path / "table", 2, (3,)).has(0)
