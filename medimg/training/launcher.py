@@ -25,6 +25,7 @@ _MODULES = (
     "tensorboard.plugins.hparams.plugin_data_pb2",
     "torch.utils.tensorboard",
     "medimg.data.phantoms.write",
+    "medimg.data.readers.pictures",
     "medimg.models.cnn",
     "medimg.models.torchvision_models",
     "medimg.training.experiment",
