@@ -71,7 +71,8 @@ def test_what_others_draw_changes_nothing_and_another_seed_does(trained: Callabl
 
 def drawn(seed: int, epoch: int, step: int, process: int) -> float:
     trainer: Any = SimpleNamespace(current_epoch=epoch, global_rank=process)
-    StatelessRandomness(seed).on_train_batch_start(trainer, None, None, step)  # type: ignore[arg-type]
+    module: Any = SimpleNamespace(device=torch.device("cpu"))
+    StatelessRandomness(seed).on_train_batch_start(trainer, module, None, step)
     return float(torch.rand(()))
 
 

@@ -56,7 +56,8 @@ def test_an_interrupted_run_ends_as_one_that_never_was(
     with monkeypatch.context() as patched:
         interrupt_after(patched, 0, number)
         with pytest.raises(Interrupted) as caught:
-            given = [*tiny_overrides(tmp_path, session_cache), f"data.num_workers={workers}"]
+            cache = "none" if workers else "disk"  # worker processes read where nothing is kept
+            given = [*tiny_overrides(tmp_path, session_cache), f"data.num_workers={workers}", f"data.cache={cache}"]
             run_job(load(given), folder, in_sweep=False)
     assert caught.value.exit_code == 128 + number
     assert folder.info()["status"] == "interrupted"
@@ -275,9 +276,13 @@ def test_a_new_run_starts_from_a_full_state(
     assert all(torch.equal(value, weights(folder)[name]) for name, value in weights(tiny_run[0]).items())
 
 
-def test_workers_change_nothing(tiny_run: tuple[RunFolder, object], tmp_path: Path, session_cache: Path) -> None:
+@pytest.mark.parametrize("cache", ["none", "memory"])
+def test_neither_workers_nor_caches_change_anything(
+    tiny_run: tuple[RunFolder, object], tmp_path: Path, session_cache: Path, cache: str
+) -> None:
     folder = RunFolder(tmp_path / "run")
-    run_job(load([*tiny_overrides(tmp_path, session_cache), "data.num_workers=2"]), folder, in_sweep=False)
+    asked = ["data.num_workers=2", f"data.cache={cache}"]
+    run_job(load([*tiny_overrides(tmp_path, session_cache), *asked]), folder, in_sweep=False)
     assert all(torch.equal(value, weights(folder)[name]) for name, value in weights(tiny_run[0]).items())
 
 

@@ -207,5 +207,7 @@ def test_an_unreadable_image_is_named_whenever_it_is_met(tmp_path: Path, make_fo
     for workers in (0, 1):
         with pytest.raises(RequestError, match=broken.name):
             run_job(
-                load([*overrides, f"data.num_workers={workers}"]), RunFolder(tmp_path / f"job{workers}"), in_sweep=False
+                load([*overrides, f"data.num_workers={workers}", f"data.cache={'none' if workers else 'auto'}"]),
+                RunFolder(tmp_path / f"job{workers}"),
+                in_sweep=False,
             )

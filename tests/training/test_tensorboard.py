@@ -125,7 +125,7 @@ def test_hparams_show_the_number_of_the_leaderboard(events: EventAccumulator, ti
 
 TENSORBOARD: dict[str, Any] = {
     "logger": {"tensorboard": {"_target_": "medimg.training.RunTensorBoard"}},
-    "callbacks.figures": {"_target_": "medimg.training.TensorBoardFigures", "augmented_images": 0},
+    "callbacks.figures": {"_target_": "medimg.training.TensorBoardFigures", "augmented_images": 0, "time_share": None},
     "optimizer.lr": 1e-12,  # no epoch is better than the first
     "trainer.max_epochs": 3,
 }
@@ -136,6 +136,15 @@ def test_epochs_that_are_no_better_are_not_drawn(tmp_path: Path) -> None:
     found = accumulated(tmp_path)
     assert [image.step for image in found.Images("val/confusion_matrix/counts")] == [1, 5]
     assert "train/augmented_images" not in found.Tags()["images"]
+
+
+def test_figures_are_left_out_where_they_would_take_too_much_of_the_time(tmp_path: Path) -> None:
+    """A training of a second is over before a twentieth of it suffices for a drawing; curves cost nothing."""
+    share = {"callbacks.figures": TENSORBOARD["callbacks.figures"] | {"time_share": 0.05}}
+    fit(configured(TENSORBOARD | share), tmp_path)
+    found = accumulated(tmp_path)
+    assert not found.Tags()["images"]
+    assert any(tag.startswith("val/precision_recall/") for tag in found.Tags()["tensors"])
 
 
 def test_without_tensorboard_nothing_is_drawn(tmp_path: Path) -> None:
