@@ -104,10 +104,12 @@ def _plain_epochs(given: argparse.Namespace) -> Any:
 
 def _medimg_epochs(given: argparse.Namespace) -> Any:
     """The data module as a run has it, with what the classifier does to its batches before the network sees them."""
-    from medimg.config import ImageFolderConfig
+    from medimg.config import ImageFolderConfig, TrainerConfig
     from medimg.data.datamodule import ImageDataModule
     from medimg.data.preprocessing import Preprocessing
+    from medimg.training.hardware import set_arithmetic
 
+    set_arithmetic(TrainerConfig())
     config = ImageFolderConfig(root=str(given.data), batch_size=given.batch_size, image_size=given.size)
     preprocessing = Preprocessing(given.size, given.size, mean=_MEAN, std=_STD, channels=3)
     module = ImageDataModule(config, preprocessing=preprocessing, cache=given.cache)
@@ -115,7 +117,7 @@ def _medimg_epochs(given: argparse.Namespace) -> Any:
     batches = module.train_dataloader()
     for epoch in range(given.epochs):
         batches.sampler.set_epoch(epoch)  # type: ignore[attr-defined]  # as the Trainer does
-        yield (preprocessing.normalise(preprocessing.to_unit(batch.image)) for batch in batches)
+        yield (preprocessing.normalise(batch.image) for batch in batches)
 
 
 def _network(backbone: str, weights: Path | None) -> Any:

@@ -86,7 +86,7 @@ class Preprocessing:
         return (1 / std).float(), (-mean / std).float()
 
     def normalise(self, batch: Tensor, scale_and_shift: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        """Subtract the mean and divide by the standard deviation, in one pass over the values.
+        """Subtract the mean and divide by the standard deviation.
 
         Args:
             batch: [..., C, H, W], as `prepare` leaves it, or float in 0..1.
@@ -96,9 +96,10 @@ class Preprocessing:
         if batch.is_floating_point() and self._is_identity:
             return batch
         scale, shift = (one.to(batch.device) for one in scale_and_shift or self.scale_and_shift())
-        if not batch.is_floating_point():
-            scale, batch = scale / torch.iinfo(batch.dtype).max, batch.to(torch.float32)
-        return torch.addcmul(shift.to(batch.dtype), batch, scale.to(batch.dtype))
+        if batch.is_floating_point():
+            return (batch * scale.to(batch.dtype)).add_(shift.to(batch.dtype))
+        # in place: a new block of memory costs more than the arithmetic
+        return batch.to(torch.float32).mul_(scale / torch.iinfo(batch.dtype).max).add_(shift)
 
     def without_normalisation(self) -> Self:
         """The same size and channels, with values left in 0..1 (mean 0, standard deviation 1)."""
