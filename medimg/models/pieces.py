@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-_VALUES = 8 * 3 * 224 * 224  # of a piece's images; benchmarks/channels_last.py --pieces
+_VALUES = 8 * 3 * 224 * 224  # of the images of a piece; benchmarks/pieces.py
 
 
 def in_pieces(run: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:

@@ -64,7 +64,7 @@ def set_arithmetic(config: TrainerConfig) -> None:
 def _keep_freed_memory() -> None:
     """Has glibc keep memory that tensors have given back, instead of asking the system for fresh pages in every layer.
 
-    That doubles the speed of convolutions on a processor (benchmarks/channels_last.py). Blocks above 32 MB still come
+    That doubles the speed of convolutions on a processor (benchmarks/pieces.py). Blocks above 32 MB still come
     from the system: kept as well, they would make the process larger by a tenth.
     """
     with suppress(OSError, AttributeError):  # another C library
