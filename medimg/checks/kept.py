@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from medimg.checks.findings import Report
+from medimg.data.cache.digests import code_digest
 from medimg.data.manifest import Manifest, Record
 from medimg.errors import RequestError
 from medimg.files import write_bytes
@@ -38,8 +39,7 @@ def kept_report(manifest: Manifest, cache: Path | None, work: Callable[[Manifest
 def _key(manifest: Manifest) -> str | None:
     """A name for all that the result depends on, the code of the checks included; None where a file is missing."""
     digest = hashlib.sha256()
-    for code in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(code.read_bytes())
+    digest.update(code_digest(Path(__file__).parent).encode())
     try:
         digest.update(json.dumps([manifest.fingerprint(), manifest.classes]).encode())
         for record in manifest.records:

@@ -5,8 +5,9 @@ import shlex
 import subprocess
 import sys
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+from medimg.data.cache.digests import versions_of
 
 PACKAGES = (
     "medimg",
@@ -24,7 +25,7 @@ PACKAGES = (
 
 def versions() -> dict[str, str | None]:
     """The version of Python and of each package that can change a result; None where one is not installed."""
-    return {"python": platform.python_version(), **{package: _version(package) for package in PACKAGES}}
+    return {"python": platform.python_version(), **versions_of(PACKAGES)}
 
 
 def git_state(folder: Path) -> dict[str, str | bool] | None:
@@ -44,13 +45,6 @@ def command() -> str:
     """The command line of this process, as it can be given again."""
     name = Path(sys.argv[0]).name
     return shlex.join(["medimg" if name == "__main__.py" else name, *sys.argv[1:]])
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

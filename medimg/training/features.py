@@ -59,10 +59,10 @@ def use_features(
     if classifier.tta is not None:
         return
     if not keeps_features(as_dict(config)):
-        if classifier.backbone.freeze is True and config.augment.varies and config.augment.views is None:
-            log.info(
-                "augment varies images anew, so the frozen trunk runs in each epoch; augment.views=K keeps K views"
-            )
+        if classifier.backbone.freeze is True and data.cache.mode != "none":
+            varied = config.augment.varies and config.augment.views is None
+            why = "augment varies images anew (augment.views=K keeps K views)" if varied else "epochs are cut short"
+            log.info("%s, so the frozen trunk runs in each epoch", why)
         return
     if config.augment.views is not None:
         log.info(
