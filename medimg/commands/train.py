@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
         if options.multirun or hydra.get_mode("train", overrides) == RunMode.MULTIRUN:
             from medimg.training.sweep import sweep
 
-            return sweep(hydra, overrides, checked)
+            return sweep(hydra, overrides, checked_as_composed)
         checked(overrides)
         _refuse_lonely_processes(overrides)
         outcome = hydra.run("train", _outcome, overrides).return_value
@@ -72,7 +72,16 @@ def _refuse_lonely_processes(overrides: Sequence[str]) -> None:
 
 def checked(overrides: Sequence[str]) -> TrainConfig:
     """The checked configuration of one job."""
-    raw = resolve(compose(overrides))
+    return checked_as_composed(compose(overrides))
+
+
+def checked_as_composed(composed: DictConfig) -> TrainConfig:
+    """The same, of a configuration that Hydra has composed.
+
+    Raises:
+        RequestError: a value is wrong or missing, or names a file that is not there.
+    """
+    raw = resolve(composed)
     config = check(raw, raw.get("allow"))
     check_files(config)
     return config

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from medimg.config.check import check, refuse_missing
 from medimg.config.explain import explained
+from medimg.config.job_loader import JobLoader
 from medimg.config.names import job_folder, unique
 from medimg.config.quoting import quoted
 from medimg.config.training import TrainConfig
@@ -54,6 +55,7 @@ def hydra_session(job_name: str = "train") -> Iterator[Hydra]:
         hydra = GlobalHydra.instance().hydra
         if hydra is None:
             raise RuntimeError("Hydra did not start")
+        hydra.config_loader = JobLoader(hydra.config_loader.get_search_path())
         yield hydra
 
 
@@ -65,6 +67,22 @@ def compose(overrides: Sequence[str], config_name: str = "train") -> DictConfig:
     """
     with explained(overrides):
         return hydra_compose(config_name, list(overrides), return_hydra_config=True)
+
+
+def compose_job(hydra: Hydra, sweep: DictConfig, overrides: Sequence[str]) -> DictConfig:
+    """The configuration of a job of a sweep, Hydra's own part included.
+
+    Args:
+        hydra: of the session.
+        sweep: composed, with all that is given for Hydra itself.
+        overrides: of the job.
+
+    Raises:
+        RequestError: as `compose`.
+    """
+    loader = cast(JobLoader, hydra.config_loader)
+    with explained(overrides):
+        return loader.prepare(sweep, overrides)
 
 
 def resolve(config: DictConfig) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,7 +25,7 @@ from medimg.data.augment import augment
 from medimg.data.cache.entries import default_cache
 from medimg.data.cache.opening import Cache
 from medimg.data.dataset import Batch, ImageDataset, collate, raise_unreadable
-from medimg.data.images import Images, KeptImages, open_images
+from medimg.data.images import ImageFiles, Images, KeptImages, open_images
 from medimg.data.load import load_manifest
 from medimg.data.loader import AheadLoader
 from medimg.data.manifest import Manifest, Split
@@ -91,7 +91,6 @@ class ImageDataModule(L.LightningDataModule):
         if self.manifest.window is None:
             self.manifest = replace(self.manifest, window=config.window)
         self.same_batches = same_batches
-        self._images: Images | None = None
         self._start = (0, 0)
         self.predict_splits: Sequence[Split] = ("val",)
         # a process may be left without images of a small test split
@@ -116,20 +115,27 @@ class ImageDataModule(L.LightningDataModule):
         if self.preprocessing is None and self.trainer is not None:
             self.preprocessing = getattr(self.trainer.lightning_module, "preprocessing", None)
 
-    @property
-    def images(self) -> Images:
-        """The images of all splits, as the model takes them; kept as `data.cache` says.
+    @cached_property
+    def files(self) -> ImageFiles:
+        """The images of all splits, as the model takes them, read from their files.
 
         Raises:
-            RequestError: nobody has said yet how the model takes them.
+            RequestError: nobody has said yet how the model takes them, or their CT windows do not go with that.
         """
-        if self._images is None:
-            if self.preprocessing is None:
-                raise RequestError(
-                    "the size of images is not known: give the data module a preprocessing, or train with it"
-                )
-            self._images = open_images(self.manifest, self.preprocessing, self.cache, self.config.num_workers)
-        return self._images
+        if self.preprocessing is None:
+            raise RequestError(
+                "the size of images is not known: give the data module a preprocessing, or train with it"
+            )
+        return ImageFiles(self.manifest, self.preprocessing, self.config.num_workers)
+
+    @cached_property
+    def images(self) -> Images:
+        """The same, kept as `data.cache` says.
+
+        Raises:
+            RequestError: as `files`, or they cannot be kept.
+        """
+        return open_images(self.files, self.cache)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Batches of the train split, shuffled or balanced."""

@@ -51,6 +51,18 @@ class Unreadable(NamedTuple):
     skippable: bool = True
 
 
+class Identity(NamedTuple):
+    """What tells prepared images from others.
+
+    Attributes:
+        depends_on: see the function of that name.
+        hashed: when the files were hashed, in ns of Unix time: what has changed since is of another content.
+    """
+
+    depends_on: dict[str, Any]
+    hashed: int
+
+
 class Images(Protocol):
     """Images by position in the manifest."""
 
@@ -78,6 +90,14 @@ class ImageFiles:
         self.manifest, self.preprocessing, self.threads = manifest, preprocessing, threads
         self._pool: ThreadPoolExecutor | None = None
         self._owner = 0
+        self._identity: Identity | None = None
+
+    def identity(self, cache: Path) -> "Identity":
+        """What they depend on, found out once; the cache folder remembers digests of files."""
+        if self._identity is None:
+            hashed = time.time_ns()
+            self._identity = Identity(depends_on(self.manifest, self.preprocessing, cache), hashed)
+        return self._identity
 
     def load(self, positions: Sequence[int]) -> list[Tensor | Unreadable]:
         """All of them, in their order."""
@@ -102,12 +122,12 @@ class KeptImages:
     Args:
         files: to read from what is not there yet.
         rows: the table.
-        hashed: when the files were hashed, in nanoseconds of Unix time: what has changed since is of another content.
+        hashed: see `Identity`.
     """
 
     def __init__(self, files: ImageFiles, rows: Rows, hashed: int) -> None:
         self.files, self.rows, self.hashed = files, rows, hashed
-        self._keeps = True
+        self._keeps, self._tells = True, True
 
     def load(self, positions: Sequence[int]) -> list[Tensor | Unreadable]:
         """The rows, and the files of those that are not there, which are kept."""
@@ -131,37 +151,36 @@ class KeptImages:
 
     def _is_as_hashed(self, position: int) -> bool:
         manifest = self.files.manifest
-        state = manifest.file(manifest.records[position]).stat()
-        return max(state.st_mtime_ns, state.st_ctime_ns) <= self.hashed
+        record = manifest.records[position]
+        state = manifest.file(record).stat()
+        is_older = max(state.st_mtime_ns, state.st_ctime_ns) <= self.hashed
+        if not is_older and self._tells:
+            self._tells = False
+            log.warning("%s was changed after this run began, or its clock is ahead: it is not cached", record.path)
+        return is_older
 
 
-def open_images(manifest: Manifest, preprocessing: Preprocessing, cache: Cache, threads: int) -> Images:
-    """The images of a manifest, kept as the cache says.
-
-    Args:
-        manifest: the images.
-        preprocessing: how they are prepared.
-        cache: where they are kept.
-        threads: how many images are decoded at once.
+def open_images(files: ImageFiles, cache: Cache) -> Images:
+    """The same images, kept as the cache says.
 
     Raises:
-        RequestError: see `ImageFiles` and `Cache.open`.
+        RequestError: see `Cache.open`.
     """
-    files = ImageFiles(manifest, preprocessing, threads)
-    hashed = time.time_ns()
+    manifest, preprocessing = files.manifest, files.preprocessing
     if cache.mode == "none" or not manifest.records:
         return files
+    identity = files.identity(cache.folder)
     shape = (preprocessing.channels, preprocessing.height, preprocessing.width)
     first = files[0]
     rows = cache.open(
         "images",
-        depends_on(manifest, preprocessing, cache.folder),
+        identity.depends_on,
         {"name": str(manifest.root), "rows": len(manifest.records), "shape": list(shape)},
         number=len(manifest.records),
         shape=shape,
         itemsize=first.itemsize if isinstance(first, Tensor) else 1,
     )
-    return files if rows is None else KeptImages(files, rows, hashed)
+    return files if rows is None else KeptImages(files, rows, identity.hashed)
 
 
 def depends_on(manifest: Manifest, preprocessing: Preprocessing, cache: Path) -> dict[str, Any]:

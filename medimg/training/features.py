@@ -22,7 +22,6 @@ from medimg.data.cache.digests import code_digest, versions_of
 from medimg.data.cache.rows import Rows
 from medimg.data.datamodule import ImageDataModule
 from medimg.data.dataset import Batch, FeatureDataset, ImageDataset, collate, raise_unreadable
-from medimg.data.images import depends_on
 from medimg.data.loader import AheadLoader
 from medimg.data.preprocessing import Preprocessing
 from medimg.data.sampler import EpochSampler, ShardSampler
@@ -112,7 +111,7 @@ class FrozenFeatures:
         if trunk is None:
             log.info("features are not cached: the code of %s is in no file", type(network.net).__name__)
             return None
-        shape = tuple(self._run(self.classifier.example()).shape[1:])
+        shape = tuple(self._compute(self.classifier.example()).shape[1:])
         number = len(self.data.manifest.records) * (views or 1)
         name = type(network.net).__name__
         return self.data.cache.open(
@@ -175,20 +174,23 @@ class FrozenFeatures:
         return True
 
     def _run(self, images: Tensor) -> Tensor:
-        """Float32 [B, ...], computed in the precision of training.
+        """Float32 [B, ...], always for as many images, the last one repeated.
 
-        Always for as many images, the last one repeated: the last bit depends on how many are computed together, and
-        must not depend on what was in the table.
+        The last bit depends on how many are computed together, and must not depend on what was in the table.
         """
         filled = torch.cat([images, images[-1:].expand(_BLOCK - len(images), -1, -1, -1)])
+        return self._compute(filled)[: len(images)]
+
+    def _compute(self, images: Tensor) -> Tensor:
+        """Float32 [B, ...], in the precision of training."""
         with torch.inference_mode(), self.trainer.precision_plugin.forward_context():
-            return self.classifier.features(filled)[: len(images)]
+            return self.classifier.features(images)
 
     def _depends_on(self, trunk: list[object], views: int | None) -> dict[str, Any]:
         """All that features depend on: the images, their views, the trunk, and how it is computed."""
         preprocessing, device = self.classifier.preprocessing, self.trainer.strategy.root_device.type
         return {
-            "images": depends_on(self.data.manifest, preprocessing, self.data.cache.folder),
+            "images": self.data.files.identity(self.data.cache.folder).depends_on,
             "normalisation": [list(preprocessing.mean), list(preprocessing.std)],
             "trunk": trunk,
             "libraries": versions_of(("torch", "torchvision")),

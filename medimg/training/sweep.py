@@ -10,7 +10,7 @@ from typing import Any
 from hydra._internal.hydra import Hydra
 from omegaconf import DictConfig, OmegaConf
 
-from medimg.config.compose import compose, expanded, jobs, parse, without_sweep
+from medimg.config.compose import compose, compose_job, expanded, jobs, parse, without_sweep
 from medimg.config.names import job_folder
 from medimg.config.quoting import quote
 from medimg.config.training import TrainConfig
@@ -24,7 +24,7 @@ from medimg.training.sweep_job import SweepStopped, stopping, sweep_job
 
 log = logging.getLogger(__name__)
 
-Check = Callable[[Sequence[str]], TrainConfig]
+Check = Callable[[DictConfig], TrainConfig]
 
 
 def sweep(hydra: Hydra, overrides: Sequence[str], check: Check) -> int:
@@ -33,7 +33,7 @@ def sweep(hydra: Hydra, overrides: Sequence[str], check: Check) -> int:
     Args:
         hydra: of the session.
         overrides: of the command line, values to try separated by commas.
-        check: raises RequestError for the overrides of a job that cannot run.
+        check: raises RequestError for the composed configuration of a job that cannot run.
     """
     for override in parse(overrides):
         if override.is_sweep_override() and override.key_or_group in {"name", "paths.runs"}:
@@ -45,21 +45,21 @@ def sweep(hydra: Hydra, overrides: Sequence[str], check: Check) -> int:
     base = compose(without_sweep(overrides))
     study = Path(base.hydra.sweep.dir).absolute()
     _refuse_launcher(base)
+    # one folder for all jobs: in those that sweep over models, `name` would be another in each
+    overrides = [*overrides, quote("hydra.sweep.dir", str(study))]
     planned: list[list[str]] = []
     if "BasicSweeper" in str(OmegaConf.select(base, "hydra.sweeper._target_")):
         # written out here, so that what is checked is what runs, and no two jobs are the same
-        overrides = expanded(overrides, base)
+        overrides = [*expanded(overrides, base), "hydra.sweeper.params=null"]
         planned = jobs(overrides)
-        overrides = [*overrides, "hydra.sweeper.params=null"]
-        _check_all(planned, check, base)
+        _check_all(hydra, planned, check, compose(without_sweep(overrides)))
     job: Callable[[DictConfig], Any] = sweep_job
     if base.sweep.on_error == "stop" and _launcher(base) == "basic":
         job = partial(stopping, sweep_job)
     if _launcher(base) not in {"local", "basic"}:
         log.warning("hydra/launcher=%s starts the jobs; each writes %s/.../train.log", _launcher(base), study)
     try:
-        # one folder for all jobs: in those that sweep over models, `name` would be another in each
-        hydra.multirun("train", job, [*overrides, quote("hydra.sweep.dir", str(study))])
+        hydra.multirun("train", job, overrides)
     except SweepStopped:
         log.error("sweep.on_error=stop: a job failed, so no other is started")
     except Interrupted:
@@ -86,11 +86,11 @@ def report(folders: Sequence[RunFolder], study: Path) -> int:
     return 1 if failures else 0
 
 
-def _check_all(planned: Sequence[Sequence[str]], check: Check, base: DictConfig) -> None:
+def _check_all(hydra: Hydra, planned: Sequence[Sequence[str]], check: Check, base: DictConfig) -> None:
     """Raises RequestError for the first job that cannot run, by its number."""
     for number, overrides in enumerate(planned):
         try:
-            config = check(overrides)
+            config = check(compose_job(hydra, base, overrides))
             if takes_many(config.trainer) or (config.trainer.devices == "auto" and _launcher(base) != "local"):
                 _refuse_many_devices(base)
         except RequestError as error:

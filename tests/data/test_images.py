@@ -2,6 +2,7 @@
 
 import logging
 import os
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -67,7 +68,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def opened(manifest: Manifest, tmp_path: Path, mode: Any = "disk", preprocessing: Preprocessing = GREY) -> Images:
-    return open_images(manifest, preprocessing, Cache(tmp_path / "cache", mode), threads=2)
+    return open_images(ImageFiles(manifest, preprocessing, threads=2), Cache(tmp_path / "cache", mode))
 
 
 def same(one: Tensor | Unreadable, other: Tensor | Unreadable) -> bool:
@@ -235,6 +236,21 @@ def test_a_full_disk_costs_a_warning_and_no_image(
     assert tried == [0], "it is not tried again and again"
     assert caplog.text.count("no longer cached") == 1
     assert "No space left" in caplog.text
+
+
+def test_what_changes_while_a_run_goes_on_is_not_kept_and_that_is_said(
+    tmp_path: Path, manifest: Manifest, read: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    images = opened(manifest, tmp_path)
+    later = time.time_ns() + 120 * 10**9  # after the minute by which the clock of these tests is ahead
+    for name in ("a.png", "b.png"):
+        os.utime(manifest.root / name, ns=(later, later))
+    with caplog.at_level(logging.WARNING):
+        images.load([0, 1, 2])
+    read.clear()
+    images.load([0, 1, 2])
+    assert read == ["a.png", "b.png"]
+    assert caplog.text.count("changed after this run began") == 1
 
 
 def test_a_damaged_row_is_read_from_its_file(tmp_path: Path, manifest: Manifest) -> None:
