@@ -2,6 +2,8 @@
 
 import os
 import time
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from torch import Tensor
 
 from medimg.config import MonitorConfig
+from medimg.files import link
 from medimg.models.trunk import ENTRY, Trunk, join_trunk
 from medimg.training.frozen_trunk import keep_trunk
 from medimg.training.selection import Rank, rank
@@ -76,17 +79,47 @@ class RunIdentity(Callback):
         checkpoint["run"] = self.of(trainer)
 
 
+@dataclass
+class Written:
+    """The checkpoint that was written last, and when that was in the course of training."""
+
+    epoch: int = -1
+    step: int = -1
+    file: str = ""
+
+
 class RunCheckpoint(ModelCheckpoint):
     """A ModelCheckpoint that belongs to its run folder, wherever that has been moved or copied to.
 
     Lightning keeps absolute paths in a checkpoint. Taken over as they are, a copied run would delete the files of the
     original, and a new run that starts from a checkpoint would take another run's best epoch for its own.
+
+    Args:
+        written: shared by the callbacks of a run: an epoch that is the best and the last is one file with two names.
+        named: Lightning's own.
     """
+
+    def __init__(self, written: Written, **named: Any) -> None:
+        # at the end of an epoch, also of one without validation, so that each can be gone on from
+        super().__init__(enable_version_counter=False, save_on_train_epoch_end=True, **named)
+        self._written = written
 
     @property
     def state_key(self) -> str:
         """The name of its state in a checkpoint: by file name, so that several stand side by side."""
         return f"{type(self).__qualname__}({self.filename})"
+
+    def _save_checkpoint(self, trainer: L.Trainer, filepath: str) -> None:
+        now = (trainer.current_epoch, trainer.global_step)
+        if now != (self._written.epoch, self._written.step):
+            super()._save_checkpoint(trainer, filepath)
+            self._written.epoch, self._written.step = now
+            self._written.file = filepath
+            return
+        if trainer.is_global_zero:
+            link(Path(self._written.file), Path(filepath))
+        trainer.strategy.barrier()
+        self._last_global_step_saved = trainer.global_step
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes over the state where its files are in this run's folder, with the paths that they have here."""
@@ -106,15 +139,8 @@ class RunCheckpoint(ModelCheckpoint):
 class BestCheckpoint(RunCheckpoint):
     """Keeps the best epoch as `selection.rank` has it: where the metric ties, the lower validation loss wins."""
 
-    def __init__(self, folder: Path, monitor: MonitorConfig) -> None:
-        super().__init__(
-            dirpath=folder,
-            filename="best",
-            monitor=monitor.metric,
-            mode=monitor.mode,
-            enable_version_counter=False,
-            save_on_train_epoch_end=True,  # like the others, so that each can be gone on from
-        )
+    def __init__(self, written: Written, folder: Path, monitor: MonitorConfig) -> None:
+        super().__init__(written, dirpath=folder, filename="best", monitor=monitor.metric, mode=monitor.mode)
         self._selection = monitor
         self.best_rank: Rank | None = None
 
@@ -146,22 +172,12 @@ def checkpoints(*, every_epoch: bool, folder: Path, monitor: MonitorConfig | Non
         folder: where they go.
         monitor: what selects the best epoch; None without a validation split, where the last epoch is the best.
     """
-    kept: list[Callback] = [BestCheckpoint(folder, monitor)] if monitor is not None else []
+    written = Written()
+    kept: list[Callback] = [BestCheckpoint(written, folder, monitor)] if monitor is not None else []
+    always = partial(RunCheckpoint, written, dirpath=folder, monitor=None, auto_insert_metric_name=False)
     if every_epoch:
-        kept.append(_unconditional(folder, "epoch_{epoch:03d}", save_top_k=-1))
+        kept.append(always(filename="epoch_{epoch:03d}", save_top_k=-1))
     # save_last=True would skip epochs that are not a best one, so the last epoch has a callback of its own. It comes
     # last: a run goes on from it, and does again what a kill in between has left out
-    kept.append(_unconditional(folder, "last", save_top_k=1))
+    kept.append(always(filename="last", save_top_k=1))
     return kept
-
-
-def _unconditional(folder: Path, filename: str, save_top_k: int) -> ModelCheckpoint:
-    return RunCheckpoint(
-        dirpath=folder,
-        filename=filename,
-        monitor=None,
-        save_top_k=save_top_k,
-        auto_insert_metric_name=False,
-        enable_version_counter=False,
-        save_on_train_epoch_end=True,  # also of epochs without validation: trainer.check_val_every_n_epoch
-    )

@@ -87,6 +87,16 @@ def test_every_epoch_is_kept_where_asked(tmp_path: Path) -> None:
     assert found == {"best.ckpt": 0, "epoch_000.ckpt": 0, "epoch_001.ckpt": 1, "last.ckpt": 1}
 
 
+def test_an_epoch_with_several_names_is_one_file(tmp_path: Path) -> None:
+    """A full state can have hundreds of megabytes. What replaces one name leaves the others as they are."""
+    run(tmp_path / "better", [(0.5, 1.0), (0.9, 1.0)], every_epoch=True)
+    inode = {file.name: file.stat().st_ino for file in (tmp_path / "better").iterdir()}
+    assert inode["best.ckpt"] == inode["epoch_001.ckpt"] == inode["last.ckpt"] != inode["epoch_000.ckpt"]
+    run(tmp_path / "worse", [(0.9, 1.0), (0.5, 1.0)], every_epoch=True)
+    inode = {file.name: file.stat().st_ino for file in (tmp_path / "worse").iterdir()}
+    assert inode["best.ckpt"] == inode["epoch_000.ckpt"] != inode["last.ckpt"] == inode["epoch_001.ckpt"]
+
+
 def test_without_validation_there_is_a_last_epoch_and_no_best(tmp_path: Path) -> None:
     assert run(tmp_path, [(0.0, 0.0)] * 2, None, every_epoch=True) == {
         "epoch_000.ckpt": 0,
