@@ -6,6 +6,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -15,6 +16,9 @@ from medimg.models.backbone import Backbone, head_names
 
 IN_CLASSIFIER = "backbone.net."  # before the network's keys in the state of an ImageClassifier
 ENTRY = "frozen_trunk"  # in a checkpoint: which file it needs
+
+# of each backbone, with the places and versions of the tensors that the digest was computed of
+_DIGESTS: WeakKeyDictionary[Backbone, tuple[list[tuple[int, int]], str]] = WeakKeyDictionary()
 
 # the checkpoint that ImageClassifier.load_from_checkpoint is reading, which its hook is not told
 being_loaded: ContextVar[object] = ContextVar("being_loaded", default=None)
@@ -42,6 +46,15 @@ def trunk_state(backbone: Backbone) -> dict[str, Tensor]:
     """Parameters and buffers of the trunk, by their names in `backbone.net`; the tensors are the network's own."""
     head = tuple(f"{name}." for name in head_names(backbone.net))
     return {name: value for name, value in backbone.net.state_dict().items() if not name.startswith(head)}
+
+
+def trunk_of(backbone: Backbone) -> Trunk:
+    """Its trunk; the digest is computed once, and again where the trunk has been moved or changed all the same."""
+    state = trunk_state(backbone)
+    seen = [(value.data_ptr(), value._version) for value in state.values()]
+    if backbone not in _DIGESTS or _DIGESTS[backbone][0] != seen:
+        _DIGESTS[backbone] = seen, trunk_digest(state)
+    return Trunk(state, _DIGESTS[backbone][1])
 
 
 def trunk_digest(state: Mapping[str, Tensor]) -> str:

@@ -9,7 +9,7 @@ from torch import nn
 
 from medimg.data.cache.digests import code_digest
 from medimg.models.backbone import Backbone, head_names
-from medimg.models.trunk import trunk_digest, trunk_state
+from medimg.models.trunk import trunk_of
 
 _NOT_OF_THE_TRUNK = ("weights", "init_from", "dropout")  # the weights themselves count, wherever they came from
 
@@ -32,7 +32,7 @@ def trunk_identity(backbone: Backbone, model: Mapping[str, Any]) -> list[object]
     except (OSError, TypeError):
         return None
     settings = {name: value for name, value in model.items() if name not in _NOT_OF_THE_TRUNK}
-    return [trunk_digest(trunk_state(backbone)), structure, code, settings]
+    return [trunk_of(backbone).digest, structure, code, settings]
 
 
 def _sources(modules: Iterable[nn.Module]) -> list[Path]:

@@ -1,6 +1,5 @@
 """Writes the weights of a frozen trunk once: for all checkpoints of a run, and for all runs of a study."""
 
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -8,11 +7,10 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
-from torch import Tensor
 
 from medimg.files import link, replaced
 from medimg.models.classifier import ImageClassifier
-from medimg.models.trunk import ENTRY, IN_CLASSIFIER, Trunk, read_trunk, trunk_digest, trunk_state
+from medimg.models.trunk import ENTRY, IN_CLASSIFIER, Trunk, read_trunk, trunk_of
 
 _LEVELS = 2  # from the file up to the study: the folder of checkpoints, the run
 
@@ -20,26 +18,15 @@ _LEVELS = 2  # from the file up to the study: the folder of checkpoints, the run
 class FrozenTrunk(Callback):
     """Takes a frozen trunk out of the state that is to be saved; `AtomicCheckpointIO` puts it beside the checkpoint."""
 
-    def __init__(self) -> None:
-        self._seen: list[tuple[int, int]] = []
-        self._digest = ""
-
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Moves it, in the process that writes."""
         frozen = isinstance(pl_module, ImageClassifier) and pl_module.backbone.freeze is True
         if not (frozen and trainer.is_global_zero):
             return
-        state = trunk_state(pl_module.backbone)  # type: ignore[arg-type]
-        for name in state:
+        trunk = trunk_of(pl_module.backbone)  # type: ignore[arg-type]
+        for name in trunk.state:
             del checkpoint["state_dict"][f"{IN_CLASSIFIER}{name}"]
-        checkpoint[ENTRY] = Trunk(state, self._digest_of(state))
-
-    def _digest_of(self, state: Mapping[str, Tensor]) -> str:
-        """Computed once, and again where a callback of the user's own has changed the trunk all the same."""
-        seen = [(value.data_ptr(), value._version) for value in state.values()]
-        if seen != self._seen:
-            self._seen, self._digest = seen, trunk_digest(state)
-        return self._digest
+        checkpoint[ENTRY] = trunk
 
 
 def keep_trunk(trunk: Trunk, folder: Path) -> None:
