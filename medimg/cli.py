@@ -1,6 +1,7 @@
 """`medimg <command>`: picks the command and turns errors into exit codes; imports nothing heavy."""
 
 import gc
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -30,13 +31,20 @@ USAGE = """medimg: experiments in medical image classification. Not for clinical
 
 
 def command() -> int:
-    """`main` in a process of its own, whose garbage collector is set for its many imports.
-
-    Modules hold on to nearly all that they make. Looking through it for garbage again and again, and once more when the
-    process ends, takes a quarter of the processor time of importing torch and Lightning.
-    """
+    """`main` in a process of its own, set up for what it is about to import and compute."""
+    # Modules hold on to nearly all that they make. Looking through it for garbage again and again, and once more when
+    # the process ends, takes a quarter of the processor time of importing torch and Lightning.
     gc.set_threshold(10_000)
-    code = main()
+    # A thread of OpenMP that waits for another spins, for so long by default that it takes the core from the one that
+    # it waits for where the machine has other work as well. (GNU's reads this when torch is imported.)
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    try:
+        code = main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # `medimg leaderboard | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 128 + 13  # SIGPIPE
     gc.freeze()
     return code
 
@@ -72,6 +80,8 @@ def _run(command: str, arguments: list[str]) -> int:
         )
     try:
         code: int = import_module(f"medimg.commands.{command}").main(arguments)
+    except BrokenPipeError:
+        raise
     except OSError as error:
         raise RequestError(f"a file or folder cannot be used: {error}") from error
     return code

@@ -1,5 +1,6 @@
 """What a user sees of `medimg`: its commands, exit codes, and errors that say what is wrong and what is right."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -234,3 +235,26 @@ def test_a_process_of_its_own_leaves_what_it_imported_to_the_system() -> None:
     assert threshold == 10_000
     assert frozen > 1_000
     assert "medimg.cli:command" in (Path(__file__).parents[1] / "pyproject.toml").read_text()
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    """`medimg help | head -1` on a pipe that nobody reads any more."""
+    code = "import sys; from medimg.cli import command; sys.argv = ['medimg', 'help']; sys.exit(command())"
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run([sys.executable, "-c", code], check=False, stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"), [({}, "10000"), ({"GOMP_SPINCOUNT": "5"}, "5"), ({"OMP_WAIT_POLICY": "active"}, "None")]
+)
+def test_threads_that_wait_give_their_core_up_unless_told_otherwise(given: dict[str, str], expected: str) -> None:
+    code = (
+        "import os, sys; from medimg.cli import command; sys.argv = ['medimg', '--version']; command(); "
+        "print(os.environ.get('GOMP_SPINCOUNT'))"
+    )
+    left = {name: value for name, value in os.environ.items() if name not in {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=left | given)
+    assert done.stdout.split()[-1] == expected

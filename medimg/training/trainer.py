@@ -76,7 +76,7 @@ def make_trainer(
         RequestError: what was asked for is not on this machine, or does not go together.
     """
     quiet()
-    set_arithmetic(config.trainer)
+    set_arithmetic(config.trainer, whole_network=not getattr(config.model, "freeze", False))
     options = {name: value for name, value in as_dict(config.trainer).items() if name not in _OURS}
     if config.trainer.overfit_batches:
         options["limit_train_batches"] = config.trainer.overfit_batches
