@@ -34,7 +34,7 @@ def nearest(found: str, allowed: Iterable[str], n: int = 3) -> list[str]:
     matches = get_close_matches(found.casefold(), by_folded, n=n, cutoff=0.6)
     if not matches and "." not in found:
         ends = {folded.rpartition(".")[2]: folded for folded in reversed(by_folded)}
-        matches = [ends[end] for end in get_close_matches(found.casefold(), ends, n=n, cutoff=0.6)]
+        matches = [ends[end] for end in get_close_matches(found.casefold(), ends, n=n, cutoff=0.7)]
     return [by_folded[match] for match in matches]
 
 

@@ -142,7 +142,7 @@ def test_all_jobs_are_checked_before_the_first_starts(ask: Callable[..., Answer]
 
 def test_the_job_that_is_wrong_is_named(ask: Callable[..., Answer]) -> None:
     said = ask("train", "-m", "seed=0,1", "optimizer.lr=0.1,0")[1]
-    assert "job 1 (seed=0 optimizer.lr=0)" in said
+    assert "job 2 of 4 (seed=0 optimizer.lr=0)" in said
 
 
 def test_mistakes_are_answered_before_torch_is_loaded(tmp_path: Path) -> None:

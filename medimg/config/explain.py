@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
@@ -96,7 +97,7 @@ def _unknown_key(key: str, overrides: Sequence[str]) -> str:
     """Composes once more without the override that failed, to see which keys there are."""
     key = key.partition("@")[0]
     others = [line for line in overrides if not re.match(rf"[+~]*{re.escape(key)}(@\S*)?(=|$)", line)]
-    groups, keys = _existing(others, of_hydra=key.startswith("hydra."))
+    groups, keys, chosen = _existing(others, of_hydra=key.startswith("hydra."))
     if key in groups:
         return (
             f"{key!r} is a group, and was looked for in a place where it is not one\n"
@@ -115,22 +116,29 @@ def _unknown_key(key: str, overrides: Sequence[str]) -> str:
     elif parent in keys and (choices := _choices(parent.partition(".")[0])):
         hint = f" {parent} has no keys here."
         where = f"\n  choices of {parent.partition('.')[0]}: {', '.join(choices)}"
+    if parent in chosen and find(key):
+        hint = f" {parent}={chosen[parent]} has none, but others have."
+        where += f"\n  choices of {parent}: {', '.join(_choices(parent))}"
     return f"there is no key {key!r}.{hint}{where}" + ("" if where else "\n  medimg train --help lists the keys")
 
 
-def _existing(overrides: Sequence[str], *, of_hydra: bool) -> tuple[list[str], list[str]]:
-    """The groups and dotted keys of the configuration with these overrides; nothing where they fail as well."""
+def _existing(overrides: Sequence[str], *, of_hydra: bool) -> tuple[list[str], list[str], dict[str, Any]]:
+    """The groups and dotted keys of the configuration with these overrides, and what is chosen of the groups.
+
+    Nothing of what depends on overrides that fail as well.
+    """
     hydra = GlobalHydra.instance().hydra
     if hydra is None:
-        return [], []
+        return [], [], {}
     groups = [group for group in hydra.config_loader.list_groups("") if group != "hydra"]
     try:
         config = hydra.compose_config(
             config_name="train", overrides=list(overrides), run_mode=RunMode.RUN, with_log_configuration=False
         )
     except (HydraException, OmegaConfBaseException):
-        return groups, []
-    return groups, [key for key in _dotted(config) if key.startswith("hydra.") == of_hydra]
+        return groups, [], {}
+    keys = [key for key in _dotted(config) if key.startswith("hydra.") == of_hydra]
+    return groups, keys, dict(config.hydra.runtime.choices)
 
 
 def _dotted(config: DictConfig, prefix: str = "") -> Iterator[str]:

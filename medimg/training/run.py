@@ -110,6 +110,11 @@ def _begin(config: TrainConfig, folder: RunFolder, *, in_sweep: bool) -> float:
 def _go_on(config: TrainConfig, folder: RunFolder, seconds: float, force: Collection[str]) -> float:
     """Makes ready a run that is taken up; returns when it would have started had it never stopped."""
     before = folder.info()
+    if "test" in folder.results() and not _looks_at_test(config, bool(before.get("in_sweep"))):
+        log.warning(
+            "its scores on test are of the weights so far, and go; medimg evaluate run=%s split=test looks again",
+            folder.shown,
+        )
     folder.forget_results()
     folder.write_config(as_dict(config))
     folder.update(

@@ -88,13 +88,13 @@ def report(folders: Sequence[RunFolder], study: Path) -> int:
 
 def _check_all(hydra: Hydra, planned: Sequence[Sequence[str]], check: Check, base: DictConfig) -> None:
     """Raises RequestError for the first job that cannot run, by its number."""
-    for number, overrides in enumerate(planned):
+    for number, overrides in enumerate(planned, 1):
         try:
             config = check(compose_job(hydra, base, overrides))
             if takes_many(config.trainer) or (config.trainer.devices == "auto" and _launcher(base) != "local"):
                 _refuse_many_devices(base)
         except RequestError as error:
-            raise RequestError(f"job {number} ({' '.join(overrides)}): {error}") from None
+            raise RequestError(f"job {number} of {len(planned)} ({' '.join(overrides)}): {error}") from None
 
 
 def _refuse_many_devices(base: DictConfig) -> None:

@@ -41,3 +41,12 @@ def test_a_file_of_ones_own_without_its_first_line(
     monkeypatch.chdir(tmp_path)
     assert main(["train", "experiment=mine"]) == 2
     assert "@package _global_" in capsys.readouterr().err
+
+
+def test_a_key_of_another_choice_is_told_as_that(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "data=covid", "data.root=/", "model.freeze=true"]) == 2
+    said = capsys.readouterr().err
+    assert "no key 'model.freeze'. model=small_cnn has none, but others have." in said
+    assert "choices of model: alexnet," in said
+    assert main(["train", "report=x"]) == 2
+    assert "Did you mean" not in capsys.readouterr().err

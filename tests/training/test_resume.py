@@ -15,6 +15,7 @@ from tiny_training import logging_as_before
 
 from medimg.config.compose import load
 from medimg.errors import Interrupted, MedimgError, RequestError
+from medimg.inference.evaluate import evaluate_run
 from medimg.models import ImageClassifier
 from medimg.runs import RunFolder
 from medimg.training.checkpoint_files import position
@@ -346,6 +347,12 @@ def test_a_sweep_takes_up_what_was_interrupted_and_leaves_what_was_extended(
     with pytest.raises(RequestError, match=r"other settings\n  model\.widths: \[4, 8\] there, \[4, 6\] now"):
         run_job(load([*tiny_overrides(tmp_path, session_cache), "model.widths=[4,6]"]), folder, in_sweep=True)
     assert folder.last.stat().st_mtime_ns == written
+
+    evaluate_run(folder, split="test")
+    with logging_as_before():
+        resume_job(str(folder.path), tmp_path, {"trainer.max_epochs": 4})
+    assert "test" not in folder.results()
+    assert (folder.path / "train.log").read_text().count("scores on test are of the weights so far") == 1
 
 
 def content_of(folder: RunFolder) -> dict[str, bytes]:

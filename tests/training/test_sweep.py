@@ -147,7 +147,7 @@ def test_experiments_can_be_swept_over_and_a_fold_is_evaluated_on_its_held_out_p
 def test_all_jobs_are_checked_before_the_first_starts(sweep: Callable[..., Sweep]) -> None:
     done = sweep("seed=0,1,-5")
     assert done.code == 2
-    assert "job 2" in done.said
+    assert "job 3 of 3" in done.said
     assert "seed=-5" in done.said
     assert not done.study.exists()
 
