@@ -8,6 +8,8 @@ from importlib import import_module
 
 from medimg.errors import Interrupted, MedimgError, RequestError, suggestion
 
+_SIGPIPE = 128 + 13
+
 COMMANDS = {
     "train": "train a model, or sweep over many with -m",
     "resume": "continue an interrupted run, or extend a finished one",
@@ -41,10 +43,11 @@ def command() -> int:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
         code = main()
-        sys.stdout.flush()
-    except BrokenPipeError:  # `medimg leaderboard | head`
+        if sys.stdout is not None:  # a daemon has none
+            sys.stdout.flush()
+    except BrokenPipeError:  # `medimg leaderboard | head`: what is left to say goes nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 128 + 13  # SIGPIPE
+        code = _SIGPIPE
     gc.freeze()
     return code
 

@@ -245,6 +245,9 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
     done = subprocess.run([sys.executable, "-c", code], check=False, stdout=writing, stderr=subprocess.PIPE, text=True)
     os.close(writing)
     assert (done.returncode, done.stderr) == (141, "")
+    none = f"import os; os.close(1); os.execv({sys.executable!r}, ['python', '-c', {code!r}])"
+    closed = subprocess.run([sys.executable, "-c", none], check=False)
+    assert closed.returncode == 0, "no standard output at all, as a daemon's"
 
 
 @pytest.mark.parametrize(

@@ -128,10 +128,13 @@ def expanded(overrides: Sequence[str], composed: DictConfig) -> list[str]:
     added = parse([f"{key}={value}" for key, value in params.items() if str(key).lstrip("+") not in taken])
     lines = []
     for override in [*added, *given]:
-        values = override.input_line
+        values = str(override.input_line)
         if override.is_discrete_sweep():
             values = f"{override.get_key_element()}={','.join(dict.fromkeys(override.sweep_string_iterator()))}"
-        lines.append(str(values))
+        elif override in added:
+            # hidden from the configuration that all jobs share: it may be for what one of the swept choices has
+            values = f"{override.get_key_element()}=choice({values.partition('=')[2]})"
+        lines.append(values)
     return lines
 
 
@@ -152,6 +155,11 @@ def without_sweep(overrides: Sequence[str]) -> list[str]:
     return [
         line for line, override in zip(overrides, parse(overrides), strict=True) if not override.is_sweep_override()
     ]
+
+
+def of_hydra(overrides: Sequence[str]) -> list[str]:
+    """Those for Hydra's own part of the configuration."""
+    return [str(override.input_line) for override in parse(overrides) if override.is_hydra_override()]
 
 
 def parse(overrides: Sequence[str]) -> list[Override]:

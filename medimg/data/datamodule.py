@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import lightning as L
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from medimg.config import (
@@ -25,7 +26,7 @@ from medimg.data.augment import augment
 from medimg.data.cache.entries import default_cache
 from medimg.data.cache.opening import Cache
 from medimg.data.dataset import Batch, ImageDataset, collate, raise_unreadable
-from medimg.data.images import ImageFiles, Images, KeptImages, open_images
+from medimg.data.images import ImageFiles, Images, KeptImages, Unreadable, open_images
 from medimg.data.load import load_manifest
 from medimg.data.loader import AheadLoader
 from medimg.data.manifest import Manifest, Split
@@ -180,7 +181,7 @@ class ImageDataModule(L.LightningDataModule):
     def _dataset(self, split: Split) -> ImageDataset:
         if not self.manifest.of(split):
             raise RequestError(f"the data has no {split} split; it has {', '.join(self.manifest.counts())}")
-        return ImageDataset(self.manifest, split, self.images)
+        return ImageDataset(self.manifest, split, _Later(self))
 
     def _evaluation_loader(self, split: Split) -> DataLoader[Batch]:
         dataset = self._dataset(split)
@@ -202,6 +203,7 @@ class ImageDataModule(L.LightningDataModule):
         features = None if self.features is None else self.features.of(dataset, sampler)
         if features is not None:
             return AheadLoader(features, collate_fn=_as_it_is, **common)  # type: ignore[arg-type]  # collated
+        dataset.images = self.images  # which worker processes can be sent
         if isinstance(self.images, KeptImages):
             return AheadLoader(dataset, collate_fn=collate, **common)  # type: ignore[arg-type]  # as below
         workers = self.config.num_workers
@@ -214,6 +216,21 @@ class ImageDataModule(L.LightningDataModule):
             worker_init_fn=partial(_start_worker, os.getpid()) if workers else None,
             **common,
         )
+
+
+class _Later:
+    """A data module's images, not opened before they are asked for: where all features are kept, they never are."""
+
+    def __init__(self, data: ImageDataModule) -> None:
+        self.data = data
+
+    def load(self, positions: Sequence[int]) -> list[Tensor | Unreadable]:
+        """As `Images`."""
+        return self.data.images.load(positions)
+
+    def gather(self, positions: Sequence[int]) -> Tensor | None:
+        """As `Images`."""
+        return self.data.images.gather(positions)
 
 
 def _as_it_is(batch: Batch) -> Batch:

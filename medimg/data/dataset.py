@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -66,10 +65,17 @@ class ImageDataset(Dataset[Item | Unreadable]):
         return len(self.indices)
 
     def __getitem__(self, number: int) -> Item | Unreadable:
-        return self.__getitems__([number])[0]
+        return self._items([number])[0]
 
-    def __getitems__(self, numbers: Sequence[int]) -> list[Item | Unreadable]:
-        """A whole batch at once, as torch's loader asks for it."""
+    def __getitems__(self, numbers: Sequence[int]) -> "list[Item | Unreadable] | Batch":
+        """A whole batch at once, as torch's loader asks for it; already together where the images are kept."""
+        indices = [self.indices[number] for number in numbers]
+        images = self.images.gather(indices)
+        if images is None:
+            return self._items(numbers)
+        return Batch(images, torch.tensor([self.labels[number] for number in numbers]), torch.tensor(indices))
+
+    def _items(self, numbers: Sequence[int]) -> list[Item | Unreadable]:
         indices = [self.indices[number] for number in numbers]
         return [
             image if isinstance(image, Unreadable) else (image, self.labels[number], index)
@@ -100,19 +106,21 @@ class FeatureDataset(Dataset[Batch]):
         """A whole batch, collated."""
         indices = [self.images.indices[number] for number in numbers]
         start = self.view() * self.per_view
-        rows = [self.rows.get(start + index) for index in indices]
-        if any(row is None for row in rows):
+        rows = self.rows.gather([start + index for index in indices])
+        if rows is None:
             raise MedimgError("cached features have vanished while they were in use\n  medimg resume run=... goes on")
         return Batch(
             image=torch.empty(0),
             label=torch.tensor([self.images.labels[number] for number in numbers], dtype=torch.int64),
             index=torch.tensor(indices, dtype=torch.int64),
-            features=torch.from_numpy(np.stack([row for row in rows if row is not None])),
+            features=torch.from_numpy(rows),
         )
 
 
-def collate(items: Sequence[Item | Unreadable]) -> Batch:
-    """Stack images of one size; see `stack`. Unreadable ones are kept apart."""
+def collate(items: Sequence[Item | Unreadable] | Batch) -> Batch:
+    """Stack images of one size; see `stack`. Unreadable ones are kept apart. A batch is left as it is."""
+    if isinstance(items, Batch):
+        return items
     unreadable = tuple(item for item in items if isinstance(item, Unreadable))
     readable = [item for item in items if not isinstance(item, Unreadable)]
     return Batch(

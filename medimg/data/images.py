@@ -4,7 +4,6 @@ import hashlib
 import json
 import logging
 import os
-import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
-from medimg.data.cache.digests import code_digest, file_digests, versions_of
+from medimg.data.cache.digests import State, code_digest, file_digests, state_of, versions_of
 from medimg.data.cache.opening import Cache
 from medimg.data.cache.rows import Rows
 from medimg.data.manifest import Manifest
@@ -56,11 +55,11 @@ class Identity(NamedTuple):
 
     Attributes:
         depends_on: see the function of that name.
-        hashed: when the files were hashed, in ns of Unix time: what has changed since is of another content.
+        states: of each file before it was hashed: one that has another state since may be of another content.
     """
 
     depends_on: dict[str, Any]
-    hashed: int
+    states: dict[Path, State | None]
 
 
 class Images(Protocol):
@@ -71,6 +70,9 @@ class Images(Protocol):
 
         One that cannot be read is an item too, not an exception: see `ImageDataset`.
         """
+
+    def gather(self, positions: Sequence[int]) -> Tensor | None:
+        """All of them as one tensor [B, C, H, W] that may be changed, where they are kept in one dtype; else None."""
 
 
 class ImageFiles:
@@ -95,9 +97,17 @@ class ImageFiles:
     def identity(self, cache: Path) -> "Identity":
         """What they depend on, found out once; the cache folder remembers digests of files."""
         if self._identity is None:
-            hashed = time.time_ns()
-            self._identity = Identity(depends_on(self.manifest, self.preprocessing, cache), hashed)
+            states = {file: state_of(file) for file in map(self.manifest.file, self.manifest.records)}
+            self._identity = Identity(depends_on(self.manifest, self.preprocessing, cache), states)
         return self._identity
+
+    def is_as_hashed(self, position: int) -> bool:
+        """Whether the image's file is the one that `identity` is of, and not changed since."""
+        file = self.manifest.file(self.manifest.records[position])
+        return self._identity is not None and state_of(file) == self._identity.states[file]
+
+    def gather(self, positions: Sequence[int]) -> None:
+        """Files give their images one by one."""
 
     def load(self, positions: Sequence[int]) -> list[Tensor | Unreadable]:
         """All of them, in their order."""
@@ -121,13 +131,17 @@ class KeptImages:
 
     Args:
         files: to read from what is not there yet.
-        rows: the table.
-        hashed: see `Identity`.
+        rows: the table, by the files' `identity`.
     """
 
-    def __init__(self, files: ImageFiles, rows: Rows, hashed: int) -> None:
-        self.files, self.rows, self.hashed = files, rows, hashed
+    def __init__(self, files: ImageFiles, rows: Rows) -> None:
+        self.files, self.rows = files, rows
         self._keeps, self._tells = True, True
+
+    def gather(self, positions: Sequence[int]) -> Tensor | None:
+        """Read in one go."""
+        rows = self.rows.gather(positions)
+        return None if rows is None else torch.from_numpy(rows)
 
     def load(self, positions: Sequence[int]) -> list[Tensor | Unreadable]:
         """The rows, and the files of those that are not there, which are kept."""
@@ -143,21 +157,19 @@ class KeptImages:
         try:
             for position in missing:
                 image = images[position]
-                if isinstance(image, Tensor) and self._is_as_hashed(position):
+                if isinstance(image, Tensor) and self._may_keep(position):
                     self.rows.put(position, image.numpy())
         except OSError as error:
             self._keeps = False
             log.warning("images are no longer cached: %s", error.strerror or error)
 
-    def _is_as_hashed(self, position: int) -> bool:
-        manifest = self.files.manifest
-        record = manifest.records[position]
-        state = manifest.file(record).stat()
-        is_older = max(state.st_mtime_ns, state.st_ctime_ns) <= self.hashed
-        if not is_older and self._tells:
+    def _may_keep(self, position: int) -> bool:
+        unchanged = self.files.is_as_hashed(position)
+        if not unchanged and self._tells:
             self._tells = False
-            log.warning("%s was changed after this run began, or its clock is ahead: it is not cached", record.path)
-        return is_older
+            path = self.files.manifest.records[position].path
+            log.warning("%s was changed after this run began: what changes meanwhile is not cached", path)
+        return unchanged
 
 
 def open_images(files: ImageFiles, cache: Cache) -> Images:
@@ -169,18 +181,17 @@ def open_images(files: ImageFiles, cache: Cache) -> Images:
     manifest, preprocessing = files.manifest, files.preprocessing
     if cache.mode == "none" or not manifest.records:
         return files
-    identity = files.identity(cache.folder)
     shape = (preprocessing.channels, preprocessing.height, preprocessing.width)
     first = files[0]
     rows = cache.open(
         "images",
-        identity.depends_on,
+        files.identity(cache.folder).depends_on,
         {"name": str(manifest.root), "rows": len(manifest.records), "shape": list(shape)},
         number=len(manifest.records),
         shape=shape,
         itemsize=first.itemsize if isinstance(first, Tensor) else 1,
     )
-    return files if rows is None else KeptImages(files, rows, identity.hashed)
+    return files if rows is None else KeptImages(files, rows)
 
 
 def depends_on(manifest: Manifest, preprocessing: Preprocessing, cache: Path) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from medimg.models.backbone import Backbone, head_names
 IN_CLASSIFIER = "backbone.net."  # before the network's keys in the state of an ImageClassifier
 ENTRY = "frozen_trunk"  # in a checkpoint: which file it needs
 
-# of each backbone, with the places and versions of the tensors that the digest was computed of
-_DIGESTS: WeakKeyDictionary[Backbone, tuple[list[tuple[int, int]], str]] = WeakKeyDictionary()
+# of each backbone, with what shows that its tensors have been replaced or changed since
+_DIGESTS: WeakKeyDictionary[Backbone, tuple[list[object], str]] = WeakKeyDictionary()
 
 # the checkpoint that ImageClassifier.load_from_checkpoint is reading, which its hook is not told
 being_loaded: ContextVar[object] = ContextVar("being_loaded", default=None)
@@ -51,10 +51,17 @@ def trunk_state(backbone: Backbone) -> dict[str, Tensor]:
 def trunk_of(backbone: Backbone) -> Trunk:
     """Its trunk; the digest is computed once, and again where the trunk has been moved or changed all the same."""
     state = trunk_state(backbone)
-    seen = [(value.data_ptr(), value._version) for value in state.values()]
+    seen = _traces(state)
     if backbone not in _DIGESTS or _DIGESTS[backbone][0] != seen:
         _DIGESTS[backbone] = seen, trunk_digest(state)
     return Trunk(state, _DIGESTS[backbone][1])
+
+
+def _traces(state: Mapping[str, Tensor]) -> list[object]:
+    """Place, version and norm of each tensor; what is changed through `.data` keeps its version."""
+    floats = [value for value in state.values() if value.is_floating_point()]
+    norms = torch.stack(torch._foreach_norm(floats)).tolist() if floats else []
+    return [*((value.data_ptr(), value._version) for value in state.values()), *norms]
 
 
 def trunk_digest(state: Mapping[str, Tensor]) -> str:

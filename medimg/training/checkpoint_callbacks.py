@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from weakref import proxy
 
 import lightning as L
 import torch
@@ -118,8 +119,10 @@ class RunCheckpoint(ModelCheckpoint):
             return
         if trainer.is_global_zero:
             link(Path(self._written.file), Path(filepath))
+            for logger in trainer.loggers:
+                logger.after_save_checkpoint(proxy(self))
         trainer.strategy.barrier()
-        self._last_global_step_saved = trainer.global_step
+        self._last_global_step_saved, self._last_checkpoint_saved = trainer.global_step, filepath
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes over the state where its files are in this run's folder, with the paths that they have here."""

@@ -25,7 +25,7 @@ from medimg.data.dataset import Batch, FeatureDataset, ImageDataset, collate, ra
 from medimg.data.loader import AheadLoader
 from medimg.data.preprocessing import Preprocessing
 from medimg.data.sampler import EpochSampler, ShardSampler
-from medimg.errors import MedimgError
+from medimg.errors import MedimgError, RequestError
 from medimg.models.classifier import ImageClassifier
 from medimg.models.trunk_identity import trunk_identity
 from medimg.randomness import derive_seed
@@ -131,7 +131,8 @@ class FrozenFeatures:
         blocks = [range(first, min(first + _BLOCK, len(dataset))) for first in range(0, len(dataset), _BLOCK)]
 
         def lacks(block: range) -> bool:
-            return any(not rows.has(start + dataset.indices[number]) for number in block)
+            # read, and not only looked up: a row that is damaged is made again as well
+            return any(rows.get(start + dataset.indices[number]) is None for number in block)
 
         missing = [block for block in blocks if lacks(block)]
         if not missing:
@@ -161,6 +162,7 @@ class FrozenFeatures:
             images = Preprocessing.to_unit(images)
             images = augment(images, batch.index, self.data.augmentation, self.data.seed, view)
         features = self._run(images).cpu().numpy()
+        self._refuse_changed(batch)
         try:
             for index, row in zip(batch.index.tolist(), features, strict=True):
                 if not rows.has(start + index):  # another process may train on it
@@ -172,6 +174,14 @@ class FrozenFeatures:
             log.warning("%s: the trunk runs in every epoch", reason)
             return False
         return True
+
+    def _refuse_changed(self, batch: Batch) -> None:
+        """Features of another content must not go under the name of the one that was hashed."""
+        files = self.data.files
+        for index in batch.index.tolist():
+            if not files.is_as_hashed(index):
+                path = files.manifest.records[index].path
+                raise RequestError(f"{path} was changed while this run reads the images\n  start it again")
 
     def _run(self, images: Tensor) -> Tensor:
         """Float32 [B, ...], always for as many images, the last one repeated.

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from hydra._internal.hydra import Hydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
-from medimg.config.compose import compose, compose_job, expanded, jobs, parse, without_sweep
+from medimg.config.compose import compose, compose_job, expanded, jobs, of_hydra, parse, without_sweep
 from medimg.config.names import job_folder
 from medimg.config.quoting import quote
 from medimg.config.training import TrainConfig
@@ -36,7 +36,7 @@ def sweep(hydra: Hydra, overrides: Sequence[str], check: Check) -> int:
         check: raises RequestError for the composed configuration of a job that cannot run.
     """
     for override in parse(overrides):
-        if override.is_sweep_override() and override.key_or_group in {"name", "paths.runs"}:
+        if override.is_sweep_override() and override.key_or_group in {"name", "paths.runs", "hydra.sweep.dir"}:
             raise RequestError(f"{override.input_line}: the jobs of a sweep share one folder, so give one value")
         if override.key_or_group == "hydra.sweep.subdir":
             raise RequestError(
@@ -52,7 +52,9 @@ def sweep(hydra: Hydra, overrides: Sequence[str], check: Check) -> int:
         # written out here, so that what is checked is what runs, and no two jobs are the same
         overrides = [*expanded(overrides, base), "hydra.sweeper.params=null"]
         planned = jobs(overrides)
-        _check_all(hydra, planned, check, compose(without_sweep(overrides)))
+        with open_dict(base):
+            base.hydra.overrides.hydra = of_hydra(overrides)
+        _check_all(hydra, planned, check, base)
     job: Callable[[DictConfig], Any] = sweep_job
     if base.sweep.on_error == "stop" and _launcher(base) == "basic":
         job = partial(stopping, sweep_job)

@@ -1,6 +1,8 @@
 """Our groups, the user's own, and the jobs of a sweep."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hydra.core.hydra_config import HydraConfig
@@ -161,6 +163,17 @@ def test_each_value_makes_one_job(override: str, expected: list[str]) -> None:
     with hydra_session():
         planned = jobs(expanded([override], composed([])))
     assert planned == [[line] for line in expected]
+
+
+def test_a_fixed_value_in_a_sweep_file_is_for_what_the_jobs_choose(folders_of: Callable[..., Any], own: Path) -> None:
+    """The default optimizer, which the configuration that all jobs share has, knows no momentum."""
+    params = "{optimizer: 'sgd,rmsprop', optimizer.momentum: 0.5}"
+    lines = f"# @package _global_\nhydra:\n  sweeper:\n    params: {params}\n"
+    put(own, "sweep/momentum", lines)
+    planned, used = folders_of("sweep=momentum")
+    assert planned == used
+    assert len(used) == 2
+    assert all("momentum-0.5" in folder.name for folder in used)
 
 
 @pytest.fixture

@@ -1,12 +1,13 @@
 """A frozen trunk is known by its values, wherever and however they lie in memory."""
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torchvision.models import mobilenet_v2
 
 from medimg.data.preprocessing import Preprocessing
 from medimg.models.backbone import Backbone
-from medimg.models.trunk import trunk_digest, trunk_state
+from medimg.models.trunk import trunk_digest, trunk_of, trunk_state
 
 SMALL = Preprocessing(8, 8, mean=(0.5,) * 3, std=(0.25,) * 3, channels=3)
 
@@ -53,3 +54,23 @@ def test_order_and_memory_layout_are_not() -> None:
 def test_half_precision_has_a_digest_too() -> None:
     half = {name: value.bfloat16() for name, value in state().items()}
     assert trunk_digest(half) == trunk_digest(dict(half)) != trunk_digest(state())
+
+
+def test_a_digest_is_computed_again_where_the_trunk_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    backbone = Backbone(nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2), nn.Linear(2, 2)), SMALL, freeze=True)
+    computed: list[int] = []
+    real = trunk_digest
+    monkeypatch.setattr("medimg.models.trunk.trunk_digest", lambda state: (computed.append(1), real(state))[1])
+    first = trunk_of(backbone).digest
+    assert trunk_of(backbone).digest == first
+    assert len(computed) == 1
+    changes = (
+        lambda: backbone.net[0].weight.add_(1.0),
+        lambda: backbone.net[0].weight.data.mul_(2.0),  # which no version counts
+        lambda: backbone.net[1].running_mean.data.add_(1.0),
+    )
+    for number, change in enumerate(changes, 2):
+        with torch.no_grad():
+            change()
+        assert trunk_of(backbone).digest == real(trunk_state(backbone)) != first
+        assert len(computed) == number

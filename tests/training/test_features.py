@@ -1,5 +1,6 @@
 """Training on the features of a frozen trunk is the same training, at the price of one pass."""
 
+import os
 import shutil
 import signal
 from collections import Counter
@@ -14,6 +15,9 @@ from torchvision.models import resnet18
 
 from medimg.config.compose import load
 from medimg.config.training import TrainConfig
+from medimg.data.cache.contents import clear
+from medimg.data.cache.entries import entries
+from medimg.data.dataset import ImageDataset
 from medimg.errors import Interrupted, RequestError
 from medimg.evaluation.predictions import Predictions
 from medimg.inference.evaluate import evaluate_run
@@ -89,6 +93,19 @@ def test_one_pass_gives_what_a_pass_in_every_epoch_gives(images: Path, trunk_run
     trunk_runs.clear()
     train(images, "other", "optimizer=sgd", "seed=5", "loss=focal", "model.dropout=0.0")
     assert trunk_runs == {"shape": 1}, "other heads and seeds find everything there"
+    (table,) = [entry for entry in entries(images.parent / "cache") if entry.kind == "features"]
+    with (table.folder / "float32.rows").open("r+b") as stream:
+        stream.seek(-7, os.SEEK_END)
+        stream.write(b"damaged")
+    clear(images.parent / "cache", ["images"])
+    same(cached, train(images, "mended"))
+    assert trunk_runs["images"] == 22, "a damaged row is made again, with the block that it is in"
+    train(images, "warm", "trainer.max_epochs=1")
+    kept = [entry.kind for entry in entries(images.parent / "cache")]
+    assert kept.count("images") == 1, "which needs its image"
+    clear(images.parent / "cache", ["images"])
+    train(images, "warmer", "trainer.max_epochs=1")
+    assert [entry.kind for entry in entries(images.parent / "cache")] == ["features"], "others are not opened"
     train(images, "fold-0", "data.folds=3", "data.fold=0", "trainer.max_epochs=1")
     trunk_runs.clear()
     train(images, "fold-1", "data.folds=3", "data.fold=1", "trainer.max_epochs=1")
@@ -136,6 +153,21 @@ def test_what_changes_features_is_another_table(images: Path, trunk_runs: Counte
         trunk_runs.clear()
         train(images, change.partition("=")[0], change, "trainer.max_epochs=1")
         assert trunk_runs["images"] == 27, change
+
+
+def test_features_of_a_file_that_has_changed_meanwhile_do_not_go_under_the_old_name(
+    images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = next((images / "train" / "a").iterdir())
+    load = ImageDataset.__getitems__
+
+    def changed_before(self: ImageDataset, numbers: list[int]) -> object:
+        file.write_bytes(next((images / "train" / "b").iterdir()).read_bytes())
+        return load(self, numbers)
+
+    monkeypatch.setattr(ImageDataset, "__getitems__", changed_before)
+    with pytest.raises(RequestError, match=rf"{file.name} was changed while this run reads"):
+        train(images, "run")
 
 
 def test_views_are_fixed_and_each_is_made_once(images: Path, trunk_runs: Counter[str]) -> None:

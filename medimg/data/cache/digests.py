@@ -14,7 +14,7 @@ from medimg.files import sha256, write_bytes
 
 log = logging.getLogger(__name__)
 
-_State = tuple[int, int, int]  # bytes, and the ns at which it was changed: as it says, and as the system noted
+State = tuple[int, int, int]  # bytes, and the ns at which it was changed: as it says, and as the system noted
 _THREADS = 4
 _SETTLED = 2_000_000_000  # ns after which a further change shows in a file's time, on any file system
 
@@ -30,7 +30,7 @@ def file_digests(files: Sequence[Path], cache: Path) -> list[str]:
         return []
     store = cache / "digests" / f"{_place(files)}.json"
     known = _load(store)
-    states = {str(file): _state(file) for file in files}
+    states = {str(file): state_of(file) for file in files}
     digests = {name: known[name][3] for name, state in states.items() if name in known and state == known[name][:3]}
     missing = [name for name in states if name not in digests]
     began = time.time_ns()
@@ -39,7 +39,7 @@ def file_digests(files: Sequence[Path], cache: Path) -> list[str]:
     fresh = {
         name: (*state, made[name])
         for name in missing
-        if made[name] and (state := states[name]) == _state(Path(name)) and state and began - state[2] > _SETTLED
+        if made[name] and (state := states[name]) == state_of(Path(name)) and state and began - state[2] > _SETTLED
     }
     if fresh:
         _save(store, _load(store) | fresh)
@@ -68,8 +68,11 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _state(file: Path) -> _State | None:
-    """None where there is no file. Whoever writes a file can set its time back (cp -p, rsync), but not the system's."""
+def state_of(file: Path) -> State | None:
+    """What shows that a file has changed; None where there is none.
+
+    Whoever writes a file can set its time back (cp -p, rsync), but not the system's.
+    """
     try:
         found = file.stat()
     except OSError:

@@ -9,6 +9,7 @@ The index is locked for as long as a table is open, so that it is not removed to
 import errno
 import os
 import zlib
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -31,6 +32,9 @@ class Rows(Protocol):
     def get(self, row: int) -> NDArray[Any] | None:
         """The row as an array of its own; None where it is not there."""
 
+    def gather(self, rows: Sequence[int]) -> NDArray[Any] | None:
+        """All of them as one array [B, ...]; None where one is not there, or they are not of one dtype."""
+
     def has(self, row: int) -> bool:
         """Whether the row is there, as far as can be told without reading it."""
 
@@ -47,6 +51,12 @@ class MemoryRows:
     def get(self, row: int) -> NDArray[Any] | None:
         """The array that was put there; it must not be changed."""
         return self._rows.get(row)
+
+    def gather(self, rows: Sequence[int]) -> NDArray[Any] | None:
+        """A copy."""
+        found = [row for row in map(self._rows.get, rows) if row is not None]
+        alike = len(found) == len(rows) and len({row.dtype for row in found}) == 1
+        return np.stack(found) if alike else None
 
     def has(self, row: int) -> bool:
         """Whether an array was put there."""
@@ -88,21 +98,19 @@ class DiskRows:
 
     def get(self, row: int) -> NDArray[Any] | None:
         """The row, where it is there whole and can be read; a network file system may lose what is open."""
-        code, crc = self._entry(row)
-        if not code:
+        found = self.gather([row])
+        return None if found is None else found[0]
+
+    def gather(self, rows: Sequence[int]) -> NDArray[Any] | None:
+        """The rows, each read into its place; the first that is damaged ends it."""
+        codes = {self._entry(row)[0] for row in rows}
+        if len(codes) != 1 or 0 in codes:
             return None
-        content = np.empty(self.shape, dtype=_DTYPES[code - 1])
-        view = content.reshape(-1).view(np.uint8).data
-        whole = self._read(code, view, row * content.nbytes)
-        if whole and not self._checked[row]:
-            whole = self._checked[row] = zlib.crc32(view) == crc
-            if not whole:
-                self._forget(row)
-        self._damaged[row] = not whole
-        if not whole:
-            self._index[row] = 0  # so that it is looked up again: another process may mend it
-            return None
-        return content
+        (code,) = codes
+        found = np.empty((len(rows), *self.shape), dtype=_DTYPES[code - 1])
+        content = found.reshape(len(rows), -1).view(np.uint8)
+        whole = all(self._fill(row, code, place.data) for row, place in zip(rows, content, strict=True))
+        return found if whole else None
 
     def has(self, row: int) -> bool:
         """Whether the index names the row, and this process has not found it damaged."""
@@ -128,6 +136,18 @@ class DiskRows:
         for descriptor in [*getattr(self, "_files", {}).values(), getattr(self, "_index_file", -1)]:
             with suppress(OSError):
                 os.close(descriptor)
+
+    def _fill(self, row: int, code: int, place: memoryview) -> bool:
+        """Reads a row; False where it is not there whole."""
+        whole = self._read(code, place, row * place.nbytes)
+        if whole and not self._checked[row]:
+            whole = self._checked[row] = zlib.crc32(place) == self._index[row]["crc"]
+            if not whole:
+                self._forget(row)
+        self._damaged[row] = not whole
+        if not whole:
+            self._index[row] = 0  # so that it is looked up again: another process may mend it
+        return bool(whole)
 
     def _forget(self, row: int) -> None:
         """Takes a row whose content is another one out of the index on disk: the next process is to make it again."""

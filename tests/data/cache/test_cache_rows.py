@@ -62,6 +62,29 @@ def test_dtypes_in_one_table(tmp_path: Path) -> None:
         assert np.array_equal(found, noise(dtype, row))
 
 
+@pytest.mark.parametrize("kind", ["disk", "memory"])
+def test_rows_come_together_in_the_order_asked_for(tmp_path: Path, kind: str) -> None:
+    rows = DiskRows(tmp_path, 5, SHAPE) if kind == "disk" else MemoryRows()
+    for row in (0, 1, 3):
+        rows.put(row, noise("uint8", row))
+    rows.put(4, noise("float32"))
+    found = rows.gather([3, 0, 3])
+    assert found is not None and found.dtype == np.uint8
+    assert np.array_equal(found, np.stack([noise("uint8", row) for row in (3, 0, 3)]))
+    found[:] = 0
+    again = rows.gather([3])
+    assert again is not None and np.array_equal(again[0], noise("uint8", 3)), "what is given is the reader's own"
+    assert rows.gather([0, 2]) is None, "one is not there"
+    assert rows.gather([0, 4]) is None, "of two dtypes"
+    if kind == "disk":
+        with (tmp_path / "uint8.rows").open("r+b") as stream:
+            stream.write(bytes(SHAPE[0]))
+        other = DiskRows(tmp_path, 5, SHAPE)
+        assert other.gather([1, 0]) is None, "one is damaged"
+        assert other.gather([1, 3]) is not None
+        assert (other.has(0), other.get(0)) == (False, None)
+
+
 def test_what_cannot_be_kept_is_refused(tmp_path: Path) -> None:
     rows = DiskRows(tmp_path, 2, SHAPE)
     with pytest.raises(ValueError, match="shape"):

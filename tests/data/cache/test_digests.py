@@ -96,7 +96,7 @@ def test_a_change_within_a_tick_of_the_clock(tmp_path: Path, cache: Path, monkey
     """On a file system whose times are two seconds apart, while the file is being hashed, which takes long."""
     (file,) = write(tmp_path / "data", a="1")
     tick, clock = 1_000_000_000_000, [1_000_500_000_000]
-    monkeypatch.setattr(digests, "_state", lambda file: (file.stat().st_size, tick, tick))
+    monkeypatch.setattr(digests, "state_of", lambda file: (file.stat().st_size, tick, tick))
     monkeypatch.setattr(digests.time, "time_ns", lambda: clock[0])
     real = digests._digest
 
