@@ -14,6 +14,8 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 import medimg.data.augment
+import medimg.models.classifier
+import medimg.models.pieces
 from medimg.config import TrainConfig
 from medimg.config.check import as_dict
 from medimg.config.features import keeps_features
@@ -32,6 +34,7 @@ from medimg.randomness import derive_seed
 
 _BLOCK = 32  # images that the trunk runs over at once
 _VARYING = Path(medimg.data.augment.__file__)
+_COMPUTING = (Path(__file__), Path(medimg.models.classifier.__file__), Path(medimg.models.pieces.__file__))
 
 log = logging.getLogger(__name__)
 
@@ -203,6 +206,7 @@ class FrozenFeatures:
             "images": self.data.files.identity(self.data.cache.folder).depends_on,
             "normalisation": [list(preprocessing.mean), list(preprocessing.std)],
             "trunk": trunk,
+            "code": code_digest(*_COMPUTING),
             "libraries": versions_of(("torch", "torchvision")),
             "computed": [
                 _BLOCK,

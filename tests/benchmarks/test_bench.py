@@ -215,6 +215,6 @@ def test_the_command_measures_and_writes_what_it_found(
     (case,) = json.loads(out.read_text())["cases"]
     (one,), (line,) = case["repetitions"], case["lines"]
     assert one["plain"]["images"] == 2 * 10  # the first of three epochs is not counted
-    assert one["medimg"]["images"] == 2 * 8  # two are its validation split
+    assert one["medimg"]["images"] == 19 * 8  # two are its validation split
     assert line["ratios"] == [one["medimg"]["img_s"] / one["plain"]["img_s"]]
     assert f"| loader alone, images/s / ImageFolder | {line['median']:.2f} |" in capsys.readouterr().out
