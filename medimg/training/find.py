@@ -5,7 +5,6 @@ What was found takes the place of what was given in config.yaml, so the run is t
 
 import io
 import logging
-import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, redirect_stderr
@@ -75,15 +74,19 @@ def find(config: TrainConfig, folder: RunFolder, manifest: Manifest) -> TrainCon
         size, why = _with_probe(plain, manifest, _batch_size)
         found["data.batch_size"] = size
         plain = replace(plain, data=replace(plain.data, batch_size=size))
-        log.info("find.batch_size: data.batch_size=%d, in the place of %d: %s", size, given, why)
+        log.info("find.batch_size: data.batch_size=%d%s: %s", size, _instead_of(size, given), why)
     if config.find.lr:
         found["optimizer.lr"] = _with_probe(plain, manifest, _learning_rate)
-        rate = getattr(config.optimizer, "lr", math.nan)  # an optimizer of one's own is refused
-        log.info("find.lr: optimizer.lr=%g, in the place of %g", found["optimizer.lr"], rate)
+        rate, before = found["optimizer.lr"], getattr(config.optimizer, "lr", None)
+        log.info("find.lr: optimizer.lr=%g%s", rate, _instead_of(rate, before))
     settled = as_found(config, found)
     folder.update(found=found)  # before config.yaml: a run that is killed in between finds the same once more
     folder.write_config(as_dict(settled))
     return settled
+
+
+def _instead_of(found: float, given: float | None) -> str:
+    return "" if given in {None, found} else f", in the place of {given:g}"
 
 
 def _without_extras(config: TrainConfig) -> TrainConfig:

@@ -42,7 +42,7 @@ def choose(
     disk, memory = min(limit, there + free_disk(cache)), free_memory() // processes()
     problem = refusal(cache)
     on_disk = problem or f"{cache} has room for {gigabytes(disk)}"
-    room = f"they may take {gigabytes(need)}; {on_disk}, {_memory(memory)}"
+    room = f"up to {gigabytes(need)} are needed; {on_disk}; {_memory(memory)}"
     if mode == "none":
         return "none", "data.cache=none"
     if mode == "disk" and need > disk and not full:
@@ -59,7 +59,7 @@ def choose(
 def choose_off_disk(need: int) -> tuple[Literal["memory", "none"], str]:
     """What `auto` comes to for so many bytes where the disk cannot be used, and why."""
     memory = free_memory() // processes()
-    return _memory_or_none(need, memory), f"they may take {gigabytes(need)}; {_memory(memory)}"
+    return _memory_or_none(need, memory), f"up to {gigabytes(need)} are needed; {_memory(memory)}"
 
 
 def _memory_or_none(need: int, memory: int) -> Literal["memory", "none"]:
@@ -68,7 +68,7 @@ def _memory_or_none(need: int, memory: int) -> Literal["memory", "none"]:
 
 def _memory(memory: int) -> str:
     each = f" in each of {processes()} processes" if processes() > 1 else ""
-    return f"memory for {gigabytes(memory)}{each}"
+    return f"there is memory for {gigabytes(memory)}{each}"
 
 
 def free_disk(folder: Path) -> int:
