@@ -86,5 +86,7 @@ def _run(command: str, arguments: list[str]) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise RequestError(f"a file or folder cannot be used: {error}") from error
+        from medimg.commands.unwritable import refused
+
+        raise refused(command, error) from error
     return code

@@ -10,9 +10,9 @@ import msgspec
 
 from medimg.checks.findings import Report
 from medimg.data.cache.digests import code_digest
+from medimg.data.cache.small_files import keep, read_kept
 from medimg.data.manifest import Manifest, Record
 from medimg.errors import RequestError
-from medimg.files import write_bytes
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ def kept_report(manifest: Manifest, cache: Path | None, work: Callable[[Manifest
     report = _load(store)
     if report is None:
         report = work(manifest)
-        _save(store, report)
+        keep(store, msgspec.json.encode(report))
     return report
 
 
@@ -57,16 +57,8 @@ def _state(manifest: Manifest, record: Record) -> list[object]:
 
 def _load(store: Path) -> Report | None:
     try:
-        return msgspec.json.decode(store.read_bytes(), type=Report)
-    except FileNotFoundError:
-        return None
+        content = read_kept(store)
+        return None if content is None else msgspec.json.decode(content, type=Report)
     except (OSError, msgspec.DecodeError) as error:
         log.warning("%s: the check kept there cannot be read (%s) and is made again.", store, error)
         return None
-
-
-def _save(store: Path, report: Report) -> None:
-    try:
-        write_bytes(store, msgspec.json.encode(report))
-    except OSError as error:
-        log.warning("%s: the check cannot be kept (%s); the next run makes it again.", store, error)

@@ -12,7 +12,7 @@ from medimg.commands.keys import described, read_keys
 from medimg.commands.options import overrides_only
 from medimg.config.base import Node
 from medimg.config.data import DataConfig
-from medimg.data.cache.contents import HELD, Held, Part, clear, contents
+from medimg.data.cache.contents import HELD, Held, Part, clear, contents, kinds_described
 from medimg.data.cache.entries import KINDS, default_cache, gigabytes
 from medimg.errors import RequestError
 from medimg.reporting.tables import amount, terminal_table
@@ -25,6 +25,9 @@ USAGE = """medimg cache: what is computed once and kept, and how much room it ta
   medimg cache clear=true kind=features
 
 {keys}
+
+Kinds:
+{kinds}
 
 Nothing in it goes stale, and all of it is made again where it is missing: clearing costs time and loses no result.
 Runs that are at work go on. Files that medimg did not make stay.
@@ -49,7 +52,7 @@ def main(arguments: Sequence[str]) -> int:
     """Lists what is kept, or removes it and says how much that was."""
     overrides = overrides_only("cache", arguments)
     if overrides is None:
-        print(USAGE.format(keys=described(_Request)))
+        print(USAGE.format(keys=described(_Request), kinds=kinds_described()))
         return 0
     request, _ = read_keys("cache", overrides, _Request)
     given = request.paths.cache
@@ -65,15 +68,24 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _listed(folder: Path, kinds: Sequence[Held]) -> str:
-    parts = [part for part in contents(folder) if part.kind in kinds]
+    everything = contents(folder)
+    parts = [part for part in everything if part.kind in kinds]
+    one = kinds[0] if len(kinds) == 1 else None
     if not parts:
-        return f"{folder}: nothing is kept" + (f" of {kinds[0]}" if len(kinds) == 1 else "")
+        return f"{folder}: nothing is kept" + (f" of {one}" if one else "")
     table = terminal_table(("kind", "number", "each", "on disk", "last used", "of what"), list(map(_row, parts)))
     limit = gigabytes(_default_limit() * 1e9)
     tables = (
-        f"images and features: {gigabytes(_size(parts, KINDS))} of {limit} (data.cache_limit, unless a run has its own)"
+        f"images and features: {gigabytes(_size(everything, KINDS))} of {limit} "
+        "(data.cache_limit, unless a run has its own)"
     )
-    return f"{folder}\n\n{table}\n\n{tables}\nin all: {gigabytes(_size(parts))}; medimg cache clear=true empties it"
+    size = gigabytes(_size(parts))
+    rest = (
+        f"{one} in all: {size}; medimg cache clear=true kind={one} removes them"
+        if one
+        else (f"in all: {size}; medimg cache clear=true empties it")
+    )
+    return f"{folder}\n\n{table}\n\n{tables}\n{rest}"
 
 
 def _default_limit() -> float:
@@ -84,7 +96,13 @@ def _default_limit() -> float:
 
 def _cleared(folder: Path, kinds: Sequence[Held]) -> str:
     before = _sizes(folder)
-    held = clear(folder, kinds)
+    try:
+        held = clear(folder, kinds)
+    except PermissionError as error:
+        raise RequestError(
+            f"{folder} cannot be emptied: another user owns what is kept there ({error.strerror})\n"
+            "  its owner can empty it; paths.cache=DIR or MEDIMG_CACHE names another cache"
+        ) from error
     after = _sizes(folder)
     freed = {kind: before[kind] - after[kind] for kind in kinds if after[kind] < before[kind]}
     what = f"{gigabytes(sum(freed.values()))} freed ({', '.join(sorted(freed))})" if freed else "nothing is removed"

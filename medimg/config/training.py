@@ -37,7 +37,8 @@ class TrainerConfig(Node, frozen=True, kw_only=True):
         Meta(description="how several devices work together"),
     ] = "auto"
     precision: Annotated[
-        Precision, Meta(description="auto: bf16 or fp16 mixed on GPUs that gain from it, 32-bit elsewhere")
+        Precision,
+        Meta(description="auto: bf16 or fp16 mixed on GPUs that gain from it, 32-bit elsewhere; 16-mixed needs a GPU"),
     ] = "auto"
     gradient_clip_val: Annotated[NonNegative | None, Meta(description="clip gradients to this; null: no clipping")] = (
         None
@@ -70,11 +71,11 @@ class TrainerConfig(Node, frozen=True, kw_only=True):
     enable_model_summary: bool = False
     channels_last: Annotated[
         bool | Literal["auto"],
-        Meta(description="lay images out channel by channel of a pixel; auto: where the backbone gains from it"),
+        Meta(description="compute in the NHWC memory format; auto: where the backbone was measured to gain from it"),
     ] = "auto"
     compile: Annotated[
         bool | Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"],
-        Meta(description="train a backbone compiled by torch.compile; true: in its default mode"),
+        Meta(description="train a backbone compiled by torch.compile, which takes minutes; true: in its default mode"),
     ] = False
     float32_matmul_precision: Annotated[
         Literal["highest", "high", "medium"],
@@ -90,7 +91,10 @@ class FindConfig(Node, frozen=True, kw_only=True):
 
     lr: Annotated[bool, Meta(description="find optimizer.lr by a range test before training")] = False
     batch_size: Annotated[
-        bool, Meta(description="find the largest data.batch_size that fits into the GPU's memory")
+        bool,
+        Meta(
+            description="find the largest data.batch_size that fits into the GPU's memory and leaves an epoch 4 steps"
+        ),
     ] = False
     max_batch_size: Annotated[PositiveInt, Meta(description="the largest batch that find.batch_size tries")] = 256
 

@@ -56,7 +56,7 @@ class ImageDataset(Dataset[Item | Unreadable]):
     """
 
     def __init__(self, manifest: Manifest, split: Split, images: Images) -> None:
-        self.images = images
+        self.split, self.images = split, images
         self.indices = [index for index, record in enumerate(manifest.records) if record.split == split]
         position = {name: number for number, name in enumerate(manifest.classes)}
         self.labels = [position[manifest.records[index].label] for index in self.indices]

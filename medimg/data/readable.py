@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+from medimg.data.cache.small_files import keep
 from medimg.data.manifest import Manifest, Record, examples
 from medimg.data.readers.refusals import SettingError
 from medimg.errors import RequestError
-from medimg.files import write_json
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ def _unreadable(manifest: Manifest, cache: Path) -> dict[str, str]:
         reasons = list(pool.map(lambda record: _problem(manifest, record), new))
     bad = {record.path: reason for record, reason in zip(new, reasons, strict=True) if reason is not None}
     if new:
-        write_json(file, {path: state for path, state in states.items() if path not in bad})
+        keep(file, json.dumps({path: state for path, state in states.items() if path not in bad}).encode())
     return bad
 
 

@@ -11,9 +11,9 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from medimg.data.cache.small_files import keep
 from medimg.data.manifest import Manifest
 from medimg.errors import RequestError
-from medimg.files import write_bytes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -147,7 +147,7 @@ def _load(store: Path) -> dict[str, _One]:
         with np.load(store, allow_pickle=False) as kept:
             keys = json.loads(kept["keys"].tobytes())
             return dict(zip(keys, zip(kept["digests"], kept["thumbnails"], strict=True), strict=True))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except Exception as error:  # a broken zip raises many kinds
         log.warning("%s: the signatures kept there cannot be read (%s) and are made again.", store, error)
@@ -166,7 +166,4 @@ def _save(store: Path, known: dict[str, _One]) -> None:
         digests=np.stack([known[key][0] for key in keys]),
         thumbnails=np.stack([known[key][1] for key in keys]),
     )
-    try:
-        write_bytes(store, stream.getvalue())
-    except OSError as error:
-        log.warning("%s: the signatures cannot be kept (%s); the next run makes them again.", store, error)
+    keep(store, stream.getvalue())

@@ -1,6 +1,7 @@
 """A classifier as a file that needs no medimg: ONNX, or a program of torch.export; written, and run again."""
 
 import json
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -129,7 +130,10 @@ def _load_onnx(file: Path) -> Callable[[Tensor], Outputs]:
 
 
 def _write_torch(graph: ExportedGraph, metadata: Mapping[str, Any], file: Path) -> None:
-    torch.export.save(graph.program(), file, extra_files={METADATA_FILE: json.dumps(metadata)})
+    with warnings.catch_warnings():
+        # of weights in the NHWC memory format, which are written whole: the file is compared with the original
+        warnings.filterwarnings("ignore", message="No complete tensor found")
+        torch.export.save(graph.program(), file, extra_files={METADATA_FILE: json.dumps(metadata)})
 
 
 def _load_torch(file: Path) -> Callable[[Tensor], Outputs]:

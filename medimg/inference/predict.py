@@ -18,7 +18,7 @@ from medimg.inference.part_file import PartFile
 from medimg.inference.predictor import Predictor
 from medimg.inference.reading import InputBatch, batches
 from medimg.inference.rows import Row, Table, Tally, maps_folder
-from medimg.training.hardware import precision, set_arithmetic
+from medimg.training.hardware import predicting_precision, set_arithmetic
 from medimg.training.interrupts import Interrupts
 
 if TYPE_CHECKING:
@@ -163,10 +163,6 @@ def _fabric(predictor: Predictor, accelerator: str) -> Fabric:
             float32_matmul_precision=exact.pop() if len(exact) == 1 else "highest",  # type: ignore[arg-type]
         )
         set_arithmetic(config)
-        chosen = precision(config)
-        on_gpu = accelerator != "cpu" and torch.cuda.is_available()
-        if chosen in {16, "16-mixed"} and not on_gpu:
-            chosen = "32-true"  # half precision with 16 bits is there on GPUs alone
-        return Fabric(accelerator=accelerator, devices=1, precision=chosen)
+        return Fabric(accelerator=accelerator, devices=1, precision=predicting_precision(config))
     except (MisconfigurationException, ValueError, RuntimeError) as error:
         raise RequestError(f"accelerator={accelerator} cannot be used here: {error}") from error

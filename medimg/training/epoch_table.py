@@ -44,9 +44,8 @@ class EpochTable(Checkpoint):
         self._epoch_started = self._started
 
     def start_at(self, epoch: int) -> None:
-        """Takes over the rows before this epoch from the file, and starts the clock."""
+        """Takes over the rows before this epoch from the file."""
         self._first_epoch = epoch
-        self._started = self._epoch_started = time.monotonic()
         if self.file is None or not self.file.is_file():
             return
         with self.file.open(encoding="utf-8", newline="") as stream:
@@ -55,6 +54,10 @@ class EpochTable(Checkpoint):
                     self.rows[int(row["epoch"])] = {
                         name: float(value) for name, value in row.items() if name != "epoch" and value
                     }
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Starts the clock: the loaders are made, and with them features, which no later epoch has to wait for."""
+        self._started = self._epoch_started = time.monotonic()
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Notes the learning rates that the epoch begins with."""

@@ -265,6 +265,8 @@ class Experiment:
             log.info(
                 "trainer.compile has nothing to do: the head alone is trained, on kept features of the frozen trunk"
             )
+        elif self.config.trainer.compile is not False:
+            log.info("compiling the backbone in the first steps, which can take minutes")
 
 
 def _device_name(trainer: L.Trainer) -> str:

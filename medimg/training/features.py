@@ -120,11 +120,17 @@ class FrozenFeatures:
         return self.data.cache.open(
             "features",
             self._depends_on(trunk, views),
-            {"name": f"{name} on {self.data.manifest.root}", "rows": number, "shape": list(shape)},
+            {"name": f"{name} on {self._described(views)}", "rows": number, "shape": list(shape)},
             number=number,
             shape=shape,
             itemsize=4,
         )
+
+    def _described(self, views: int | None) -> str:
+        """The images as `medimg cache` names them, so that tables can be told apart."""
+        size = self.classifier.preprocessing
+        varied = "" if views is None else f", {views} views"
+        return f"{self.data.manifest.root}, {size.height} x {size.width} pixels{varied}, {self.trainer.precision}"
 
     def _fill(self, rows: Rows, dataset: ImageDataset, start: int, view: int | None) -> bool:
         """Makes what is missing; False where it cannot be kept.
@@ -141,7 +147,8 @@ class FrozenFeatures:
         if not missing:
             return True
         total = sum(map(len, missing))
-        log.info("the frozen trunk runs once over %d images%s", total, "" if view is None else f", view {view}")
+        part = f"{dataset.split}{'' if view is None else f', view {view}'}"
+        log.info("the frozen trunk runs over %d images of %s", total, part)
         turn = derive_seed(os.getpid()) % len(missing)  # processes that are forked together have adjacent numbers
         in_turn = (list(block) for block in (*missing[turn:], *missing[:turn]) if lacks(block))
         loader: AheadLoader[Batch] = AheadLoader(
@@ -150,13 +157,17 @@ class FrozenFeatures:
             collate_fn=collate,
         )
         hidden = self.trainer.progress_bar_callback is None
+        looked_at = 0
         for batch in tqdm(loader, "trunk", total=len(missing), disable=hidden, leave=False, unit="batch"):
             self.poll()
             raise_unreadable(batch)
             if all(rows.has(start + index) for index in batch.index.tolist()):
                 continue  # another process has been faster
+            looked_at += len(batch.index)
             if not self._keep(rows, batch, start, view):
                 return False
+        if looked_at < total:
+            log.info("another process has made %d of them", total - looked_at)
         return True
 
     def _keep(self, rows: Rows, batch: Batch, start: int, view: int | None) -> bool:

@@ -33,6 +33,7 @@ _UNSETTLED = 10  # steps before the smoothed loss means something
 _FEWEST = 3
 _FIRST_SIZE = 2
 _STEPS_A_SIZE = 3
+_STEPS_AN_EPOCH = 4  # at the least: with fewer, an epoch is next to no training
 _ENDLESS = 10**6
 
 
@@ -69,16 +70,23 @@ def find(config: TrainConfig, folder: RunFolder, manifest: Manifest) -> TrainCon
     found: dict[str, Any] = {}
     plain = _without_extras(config)
     if config.find.batch_size:
-        found["data.batch_size"] = _with_probe(plain, manifest, _batch_size)
-        plain = replace(plain, data=replace(plain.data, batch_size=found["data.batch_size"]))
-        log.info("find.batch_size: data.batch_size=%d", found["data.batch_size"])
+        given = plain.data.batch_size
+        size, why = _with_probe(plain, manifest, _batch_size)
+        found["data.batch_size"] = size
+        plain = replace(plain, data=replace(plain.data, batch_size=size))
+        log.info("find.batch_size: data.batch_size=%d%s: %s", size, _instead_of(size, given), why)
     if config.find.lr:
         found["optimizer.lr"] = _with_probe(plain, manifest, _learning_rate)
-        log.info("find.lr: optimizer.lr=%g", found["optimizer.lr"])
+        rate, before = found["optimizer.lr"], getattr(config.optimizer, "lr", None)
+        log.info("find.lr: optimizer.lr=%g%s", rate, _instead_of(rate, before))
     settled = as_found(config, found)
     folder.update(found=found)  # before config.yaml: a run that is killed in between finds the same once more
     folder.write_config(as_dict(settled))
     return settled
+
+
+def _instead_of(found: float, given: float | None) -> str:
+    return "" if given in {None, found} else f", in the place of {given:g}"
 
 
 def _without_extras(config: TrainConfig) -> TrainConfig:
@@ -115,17 +123,20 @@ def _with_probe(config: TrainConfig, manifest: Manifest, ask: Callable[["Probe",
             garbage_collection_cuda()
 
 
-def _batch_size(probe: "Probe", config: TrainConfig) -> int:
-    """The largest power of two that went through, at most what is allowed and the number of images.
+def _batch_size(probe: "Probe", config: TrainConfig) -> tuple[int, str]:
+    """The largest power of two that went through and leaves an epoch some steps, and why it is no larger.
 
     The processor's memory sets no limit that a program would be told of before it is ended.
     """
     from lightning.pytorch.tuner.tuning import Tuner
 
     images = len(probe.experiment.manifest.of("train"))
-    largest = min(config.find.max_batch_size, images)
+    allowed, sensible = config.find.max_batch_size, max(1, images // _STEPS_AN_EPOCH)
+    largest = min(allowed, sensible)
+    steps = f"a larger one would leave fewer than {_STEPS_AN_EPOCH} steps an epoch to {images} training images"
+    why = f"find.max_batch_size={allowed}" if allowed <= sensible else steps
     if largest < _FIRST_SIZE:
-        return largest
+        return largest, why
     probe.batch_size = _FIRST_SIZE  # the Tuner would begin with the given one, where that is as large as the split
     size = Tuner(probe.experiment.trainer).scale_batch_size(
         probe,
@@ -134,7 +145,8 @@ def _batch_size(probe: "Probe", config: TrainConfig) -> int:
         init_val=_FIRST_SIZE,
         max_trials=largest.bit_length() - 1,  # Lightning's own limit, max_val, gives a size that it has not tried
     )
-    return min(size or _FIRST_SIZE, largest)
+    size = min(size or _FIRST_SIZE, largest)
+    return size, why if 2 * size > largest else f"{2 * size} did not fit into memory"
 
 
 def _learning_rate(probe: "Probe", config: TrainConfig) -> float:

@@ -9,8 +9,10 @@ import torch
 from torch import nn
 
 from medimg.config import TrainConfig, TrainerConfig
-from medimg.errors import MedimgError
+from medimg.errors import MedimgError, RequestError
 from medimg.models.layout import gains_from_channels_last
+
+_HALF = ("16-mixed", 16)
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
@@ -25,7 +27,16 @@ def device_type(config: TrainerConfig) -> Literal["cuda", "mps", "cpu"]:
 
 
 def precision(config: TrainerConfig) -> Any:
-    """The precision to train in: as asked, or for `auto` mixed precision on GPUs that gain from it, else 32 bits."""
+    """The precision to train in: as asked, or for `auto` mixed precision on GPUs that gain from it, else 32 bits.
+
+    Raises:
+        RequestError: the processor does not have what was asked for.
+    """
+    if config.precision in _HALF and config.accelerator in {"auto", "cpu"} and device_type(config) == "cpu":
+        raise RequestError(
+            f"trainer.precision={config.precision}: mixed precision of 16-bit floats needs a GPU\n"
+            "  on the processor: trainer.precision=bf16-mixed, or auto for 32 bits"
+        )
     if config.precision != "auto":
         return config.precision
     if device_type(config) != "cuda":
@@ -34,6 +45,11 @@ def precision(config: TrainerConfig) -> Any:
     major, _ = torch.cuda.get_device_capability(first)
     # Ampere (8) and later compute in bf16; Volta and Turing (7) have tensor cores for fp16 alone
     return "bf16-mixed" if major >= 8 else "16-mixed" if major == 7 else "32-true"
+
+
+def predicting_precision(config: TrainerConfig) -> Any:
+    """The same for what was trained elsewhere: 32 bits where that was in 16-bit floats and there is no NVIDIA GPU."""
+    return "32-true" if config.precision in _HALF and device_type(config) != "cuda" else precision(config)
 
 
 def channels_last(config: TrainConfig) -> bool:

@@ -182,14 +182,20 @@ def _absolute(path: str) -> str:
 
 
 def _log_to(folder: RunFolder) -> None:
-    """The logging that Hydra sets up for `train`, for a run that is taken up without Hydra."""
+    """The logging that Hydra sets up for `train`, for a run that is taken up without Hydra.
+
+    Raises:
+        OSError: nothing can be written there.
+    """
+    log_file = folder.path / "train.log"
+    log_file.open("a", encoding="utf-8").close()  # what dictConfig raises hides the cause
     formats = {
         "terminal": {"format": "%(message)s"},
         "file": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"},
     }
     handlers: dict[str, dict[str, str]] = {
         "console": {"class": "logging.StreamHandler", "formatter": "terminal"},
-        "file": {"class": "logging.FileHandler", "formatter": "file", "filename": str(folder.path / "train.log")},
+        "file": {"class": "logging.FileHandler", "formatter": "file", "filename": str(log_file)},
     }
     names: Sequence[str] = list(handlers)
     dictConfig(

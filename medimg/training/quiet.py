@@ -21,5 +21,7 @@ def quiet() -> None:
     """To be called before a Trainer is made."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # torch.compile on a processor says that there is no GPU
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     for message in _NOISE:
         warnings.filterwarnings("ignore", message=message)

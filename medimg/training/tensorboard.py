@@ -24,6 +24,12 @@ from medimg.reporting.drawing import pixels
 from medimg.reporting.figures import confusion_matrix_figure
 from medimg.training.selection import Rank, rank
 
+# the report's figures of validation, and the tags that they have while it trains
+_MATRICES = {
+    "val_confusion": "val/confusion_matrix/counts",
+    "val_confusion_by_row": "val/confusion_matrix/by_true_class",
+}
+
 
 class RunTensorBoard(TensorBoardLogger):
     """The TensorBoard logger of a run that may be killed and go on.
@@ -58,7 +64,8 @@ class TensorBoardFigures(Callback):
     """Draws what needs a picture, and only where there is something new to see.
 
     Precision-recall curves and confusion matrices are of each new best epoch and of the last. A drawn figure costs more
-    than an epoch on cached features, so matrices are left out where they would take too much of the time.
+    than an epoch on cached features, so matrices are left out where they would take too much of the time; that of the
+    best epoch is then the report's, see `log_figures`.
 
     Args:
         augmented_images: how many images of the first training batch to show, as the model gets them.
@@ -73,6 +80,7 @@ class TensorBoardFigures(Callback):
         self._began = self._spent = 0.0
         self._cost = 0.2  # seconds of the last drawing; of the first, a guess
         self.best: Rank | None = None
+        self.has_best = False  # whether the matrix of the best epoch so far is drawn
         self._step: int | None = None  # of the last validation
         self._drawn: int | None = None
 
@@ -99,7 +107,7 @@ class TensorBoardFigures(Callback):
         if found is None or (self.best is not None and found <= self.best):
             return
         self.best = found
-        self._draw(trainer, pl_module)
+        self.has_best = self._draw(trainer, pl_module)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Draws the last epoch that was validated."""
@@ -107,29 +115,32 @@ class TensorBoardFigures(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run has to know."""
-        return {"best": list(self.best) if self.best else None}
+        return {"best": list(self.best) if self.best else None, "has_best": self.has_best}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """The reverse of `state_dict`."""
         self.best = (state_dict["best"][0], state_dict["best"][1]) if state_dict["best"] else None
+        self.has_best = state_dict.get("has_best", True)  # earlier versions did not say
 
-    def _draw(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def _draw(self, trainer: L.Trainer, pl_module: L.LightningModule) -> bool:
+        """Returns whether the matrix is drawn, and not the curves alone."""
         if self._step in {None, self._drawn} or not isinstance(pl_module, ImageClassifier):
-            return
+            return False
         self._drawn = self._step
         labels, logits = pl_module.epoch_outputs("val")  # of all processes, so all have to come here
         if (board := writer(trainer)) is None:
-            return
-        if self._has_time():
+            return False
+        if has_time := self._has_time():
             start = time.monotonic()
             counts = confusion_matrix(labels, logits.argmax(axis=1), len(pl_module.classes))
-            for tag, by_true_class in (("counts", False), ("by_true_class", True)):
+            for tag, by_true_class in zip(_MATRICES.values(), (False, True), strict=True):
                 picture = pixels(confusion_matrix_figure(counts, pl_module.classes, by_true_class=by_true_class))
-                board.add_image(f"val/confusion_matrix/{tag}", picture, self._step, dataformats="HWC")
+                board.add_image(tag, picture, self._step, dataformats="HWC")
             self._cost = time.monotonic() - start
             self._spent += self._cost
         for number, (name, column) in enumerate(zip(pl_module.classes, softmax(logits).T, strict=True)):
             board.add_pr_curve(f"val/precision_recall/{name}", labels == number, column, self._step)
+        return has_time
 
     def _has_time(self) -> bool:
         """Whether one more drawing stays within the share."""
@@ -150,17 +161,29 @@ def log_hparams(trainer: L.Trainer, config: TrainConfig, scores: dict[str, float
 
 
 def log_figures(trainer: L.Trainer, figures: Mapping[str, NDArray[np.uint8]], step: int) -> None:
-    """Shows the figures of the report: `test_roc` as `test/figures/roc`."""
+    """Shows the figures of the report, which are of the best epoch: `test_roc` as `test/figures/roc`.
+
+    Its confusion matrices of validation also take the place of those that there was no time for while it trained.
+    """
     board = writer(trainer) if figures else None
     if board is None:
         return
-    for name, picture in figures.items():
-        split, _, rest = name.partition("_")
-        if split in SPLITS:
-            board.add_image(f"{split}/figures/{rest}", picture, max(step, 0), dataformats="HWC")
+    tags = {name: [_tag(name)] for name in figures if name.partition("_")[0] in SPLITS}
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by Lightning elsewhere
+    if any(isinstance(one, TensorBoardFigures) and not one.has_best for one in callbacks):
+        for name in _MATRICES.keys() & tags.keys():
+            tags[name].append(_MATRICES[name])
+    for name, shown in tags.items():
+        for tag in shown:
+            board.add_image(tag, figures[name], max(step, 0), dataformats="HWC")
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
             logger.finalize("success")  # as in `log_hparams`
+
+
+def _tag(name: str) -> str:
+    split, _, rest = name.partition("_")
+    return f"{split}/figures/{rest}"
 
 
 def _hparams(config: TrainConfig) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from medimg.training.determinism import StatelessRandomness
 from medimg.training.epoch_table import EpochTable
 from medimg.training.finite_loss import FiniteLoss
 from medimg.training.frozen_trunk import FrozenTrunk
-from medimg.training.hardware import precision, set_arithmetic
+from medimg.training.hardware import precision, predicting_precision, set_arithmetic
 from medimg.training.interrupts import Interrupts
 from medimg.training.quiet import quiet
 from medimg.training.save_on_signal import SaveOnSignal
@@ -115,7 +115,7 @@ def predicting_trainer(config: TrainerConfig, folder: Path) -> L.Trainer:
             default_root_dir=folder,
             accelerator=config.accelerator,
             devices=1,
-            precision=precision(config),
+            precision=predicting_precision(config),
             logger=False,
             enable_checkpointing=False,
             enable_model_summary=False,

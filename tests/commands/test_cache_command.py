@@ -1,5 +1,6 @@
 """What `medimg cache` shows, removes and refuses."""
 
+import errno
 import os
 import re
 import subprocess
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from medimg.cli import main
+from medimg.data.cache.contents import HELD
 from medimg.data.cache.entries import Kind, entries, open_entry
 from medimg.data.cache.in_use import _held, hold
 from medimg.data.cache.rows import DiskRows
@@ -65,7 +67,8 @@ def test_one_kind(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shown = said(capsys, "kind=features")
     assert "ResNet" in shown
     assert "signatures" not in shown
-    assert "in all: 1.0 MB" in shown
+    assert shown.splitlines()[-2].startswith("images and features: 3.0 MB of 50.0 GB")
+    assert shown.splitlines()[-1] == "features in all: 1.0 MB; medimg cache clear=true kind=features removes them"
     assert "nothing is kept of phantoms" in said(capsys, "kind=phantoms")
 
 
@@ -76,6 +79,24 @@ def test_clearing(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert [path.name for path in cache.rglob("*") if path.is_file()] == ["mine.npz"]
     assert said(capsys) == f"{cache}: nothing is kept\n"
     assert said(capsys, "clear=true") == f"{cache}: nothing is removed\n"
+
+
+def test_the_help_says_what_the_kinds_are(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = {line.split()[0]: line for line in said(capsys, "--help").partition("Kinds:")[2].splitlines() if line}
+    assert set(HELD) <= lines.keys()
+    assert "data.on_error=skip" in lines["readable"] and "thumbnails" in lines["signatures"]
+
+
+def test_the_folder_of_another_user(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(self: Path, target: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    shown = said(capsys, "clear=true", code=2)
+    assert f"{cache} cannot be emptied" in shown and "paths.cache" in shown
+    assert "Errno" not in shown and ".removed" not in shown
 
 
 def test_only_true_clears(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -52,6 +52,13 @@ def test_all_keys(taken_up: list[tuple[Any, ...]]) -> None:
     assert named == {"allow": {"optimizer": ["my.Lion"]}, "force": ["data", "augment.rotate"]}
 
 
+def test_a_run_that_cannot_be_written(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    (run.path / "train.log").mkdir()
+    assert main(["resume", "run=latest", "allow={optimizer:[my.Lion]}"]) == 2
+    assert f"Is a directory: '{run.path}/train.log'" in capsys.readouterr().err
+    assert run.info()["status"] == "interrupted"
+
+
 @pytest.mark.parametrize(
     "path",
     ["runs/a/2024-01-01_00-00-00-abc", "/scans (old)/a=b", "2024_01", "it's"],

@@ -1,5 +1,6 @@
 """Every backbone gives the same probabilities from an exported file, for any number of images."""
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -77,7 +78,10 @@ def test_every_backbone_in_onnx(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["resnet18", "squeezenet1_1", "covid_cnn"])
 def test_torch_export(name: str, tmp_path: Path) -> None:
-    assert largest_difference(graph_of(name), "torch", tmp_path / "model.pt2") < 1e-6
+    graph = graph_of(name).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # as it may be trained
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="No complete tensor")  # torch says it of such weights
+        assert largest_difference(graph, "torch", tmp_path / "model.pt2") < 1e-6
 
 
 def test_outputs_are_softmax_with_and_without_temperature() -> None:

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 import pytest
 from lightning.pytorch.loggers import CSVLogger
 from tiny_training import batches, classifier, configured, loader
@@ -158,6 +159,8 @@ def test_time_left_counts_from_where_a_resumed_run_began(
 ) -> None:
     made = EpochTable(tmp_path / "metrics.csv", MonitorConfig(), 300)
     made.start_at(98)
+    clock[0] += 1000  # loaders, and the features of a frozen trunk
+    made.on_train_start(L.Trainer(logger=False, accelerator="cpu"), L.LightningModule())
     with caplog.at_level(logging.INFO, logger="medimg"):
         clock[0] += 60
         log_epoch(made, 98, 0.5)

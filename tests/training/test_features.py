@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from medimg.errors import Interrupted, RequestError
 from medimg.evaluation.predictions import Predictions
 from medimg.inference.evaluate import evaluate_run
 from medimg.runs import RunFolder
+from medimg.training import experiment
 from medimg.training.job import resume_job, run_job
 
 COUNTS = {"train/a": 14, "train/b": 13, "test/a": 5, "test/b": 4}
@@ -80,12 +82,20 @@ def same(one: RunFolder, other: RunFolder) -> None:
     assert np.allclose(*logits, atol=1e-4)
 
 
-def test_one_pass_gives_what_a_pass_in_every_epoch_gives(images: Path, trunk_runs: Counter[str]) -> None:
+def test_one_pass_gives_what_a_pass_in_every_epoch_gives(
+    images: Path, trunk_runs: Counter[str], caplog: pytest.LogCaptureFixture
+) -> None:
     plain = train(images, "plain", "data.cache=none")
     assert trunk_runs["images"] == 3 * 27 + 5  # five of the 27 are validation, and evaluated once more at the end
     trunk_runs.clear()
-    cached = train(images, "cached")
+    with caplog.at_level("INFO", "medimg"):
+        cached = train(images, "cached")
     assert trunk_runs["images"] == 27
+    assert {"the frozen trunk runs over 22 images of train", "the frozen trunk runs over 5 images of val"} <= {
+        *caplog.messages
+    }
+    names = {entry.kind: entry.about["name"] for entry in entries(images.parent / "cache")}
+    assert names["features"] == f"ResNet on {images}, 32 x 32 pixels, 32-true"
     same(plain, cached)
     in_memory = train(images, "memory", "data.cache=memory")
     same(plain, in_memory)
@@ -135,13 +145,18 @@ def test_evaluation_varies_nothing_and_says_nothing_of_it(
     assert np.allclose(Predictions.read_csv(folder.predictions("val")).logits, before, atol=1e-4)
 
 
-def test_compilation_that_has_nothing_to_do_is_told(images: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_compilation_is_told_and_where_it_has_nothing_to_do(
+    images: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(experiment, "compiled", lambda *_: nullcontext())
     with caplog.at_level("INFO", "medimg"):
         train(images, "compiled", "trainer.compile=true", "trainer.max_epochs=1")
         assert caplog.text.count("trainer.compile has nothing to do") == 1
         caplog.clear()
         train(images, "plain", "trainer.max_epochs=1")
-        assert "trainer.compile" not in caplog.text
+        assert "trainer.compile" not in caplog.text and "compiling" not in caplog.text
+        train(images, "whole", "trainer.compile=true", "trainer.max_epochs=1", "model.freeze=params")
+        assert caplog.text.count("compiling the backbone in the first steps, which can take minutes") == 1
 
 
 def test_what_changes_features_is_another_table(images: Path, trunk_runs: Counter[str]) -> None:

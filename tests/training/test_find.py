@@ -41,12 +41,12 @@ def weights(folder: RunFolder) -> dict[str, torch.Tensor]:
 
 def test_both_are_found_recorded_and_then_given(given: Callable[..., TrainConfig], tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "found")
-    asked = given("find.lr=true", "find.batch_size=true", "find.max_batch_size=12")
+    asked = given("find.lr=true", "find.batch_size=true", "find.max_batch_size=3")
     run_job(asked, folder, in_sweep=True)
     written = folder.read_config()
-    assert written["find"] == {"lr": False, "batch_size": False, "max_batch_size": 12}
+    assert written["find"] == {"lr": False, "batch_size": False, "max_batch_size": 3}
     size, rate = written["data"]["batch_size"], written["optimizer"]["lr"]
-    assert size == 8  # the largest power of two that is allowed
+    assert size == 2  # the largest power of two that is allowed
     assert 1e-7 < rate < 1.0
     assert folder.info()["found"] == {"data.batch_size": size, "optimizer.lr": rate}
     direct = RunFolder(tmp_path / "direct")
@@ -58,15 +58,17 @@ def test_both_are_found_recorded_and_then_given(given: Callable[..., TrainConfig
     assert folder.last.stat().st_mtime_ns == before
 
 
-@pytest.mark.parametrize(("fits", "expected"), [(math.inf, 16), (5, 4), (0, None)])
+@pytest.mark.parametrize(("fits", "expected"), [(math.inf, 4), (3, 2), (0, None)])
 def test_the_batch_is_as_large_as_memory_and_the_split_allow(
     given: Callable[..., TrainConfig],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
     fits: float,
     expected: int | None,
 ) -> None:
     """There are 24 images to train on, and a GPU whose memory is full beyond `fits` of them."""
+    caplog.set_level("INFO", "medimg")
     step = Probe.training_step
 
     def on_a_gpu(self: Probe, batch: Batch, batch_idx: int) -> torch.Tensor:
@@ -84,6 +86,9 @@ def test_the_batch_is_as_large_as_memory_and_the_split_allow(
             find(config, folder, manifest)
     else:
         assert find(config, folder, manifest).data.batch_size == expected
+        why = "4 did not fit into memory" if expected == 2 else "fewer than 4 steps an epoch to 24 training images"
+        (said,) = [message for message in caplog.messages if message.startswith("find.batch_size:")]
+        assert f"data.batch_size={expected}, in the place of 32: " in said and said.endswith(why)
 
 
 def test_the_rate_is_where_the_loss_falls_fastest() -> None:

@@ -28,6 +28,7 @@ def make_older(folder: RunFolder) -> None:
         content = torch.load(file, weights_only=True)
         content["run"]["config"] = without(content["run"]["config"])
         del content["hyper_parameters"]["channels_last"]
+        file.unlink()  # another name of the same file keeps its content
         torch.save(content, file)
 
 

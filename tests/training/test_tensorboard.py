@@ -19,7 +19,7 @@ from medimg.reporting.drawing import pixels
 from medimg.reporting.figures import confusion_matrix_figure
 from medimg.runs import RunFolder
 from medimg.runs.leaderboard import leaderboard
-from medimg.training.tensorboard import TensorBoardFigures
+from medimg.training.tensorboard import TensorBoardFigures, log_figures
 
 Run = tuple[RunFolder, TrainConfig]
 
@@ -139,12 +139,24 @@ def test_epochs_that_are_no_better_are_not_drawn(tmp_path: Path) -> None:
 
 
 def test_figures_are_left_out_where_they_would_take_too_much_of_the_time(tmp_path: Path) -> None:
-    """A training of a second is over before a twentieth of it suffices for a drawing; curves cost nothing."""
+    """A training of a second is over before a twentieth of it suffices for a drawing; curves cost nothing.
+
+    The report, which draws the matrices of the best epoch anyway, lends them.
+    """
     share = {"callbacks.figures": TENSORBOARD["callbacks.figures"] | {"time_share": 0.05}}
-    fit(configured(TENSORBOARD | share), tmp_path)
+    trainer, _ = fit(configured(TENSORBOARD | share), tmp_path)
     found = accumulated(tmp_path)
     assert not found.Tags()["images"]
     assert any(tag.startswith("val/precision_recall/") for tag in found.Tags()["tensors"])
+    pictures = {
+        f"val_{name}": np.full((4, 5, 3), 60 * n, np.uint8) for n, name in enumerate(("confusion", "confusion_by_row"))
+    }
+    log_figures(trainer, pictures | {"test_confusion": np.full((4, 5, 3), 200, np.uint8)}, 1)
+    found = accumulated(tmp_path)
+    assert [image.step for image in found.Images("val/confusion_matrix/counts")] == [1]
+    assert picture(found, "val/confusion_matrix/counts").max() == 0
+    assert picture(found, "val/confusion_matrix/by_true_class").min() == 60
+    assert picture(found, "test/figures/confusion").min() == 200
 
 
 def test_without_tensorboard_nothing_is_drawn(tmp_path: Path) -> None:
@@ -154,8 +166,8 @@ def test_without_tensorboard_nothing_is_drawn(tmp_path: Path) -> None:
 
 def test_a_resumed_run_knows_what_was_drawn() -> None:
     figures, again = (TensorBoardFigures(0, None, MonitorConfig()) for _ in range(2))
-    figures.best = (0.5, -1.0)
+    figures.best, figures.has_best = (0.5, -1.0), True
     again.load_state_dict(figures.state_dict())
-    assert again.best == (0.5, -1.0)
+    assert (again.best, again.has_best) == ((0.5, -1.0), True)
     again.load_state_dict(TensorBoardFigures(0, None, MonitorConfig()).state_dict())
     assert again.best is None

@@ -24,7 +24,7 @@ from medimg.models import ImageClassifier
 from medimg.runs import RunFolder
 from medimg.training.experiment import Experiment
 from medimg.training.tensorboard import TensorBoardFigures
-from medimg.training.trainer import ProgressBar, make_trainer, precision
+from medimg.training.trainer import ProgressBar, make_trainer, precision, predicting_trainer
 
 
 @pytest.mark.parametrize(
@@ -54,6 +54,11 @@ def test_on_the_processor_it_trains_in_32_bits(tmp_path: Path) -> None:
     assert make_trainer(configured(), RunFolder(tmp_path), True).precision == "32-true"
     asked = configured({"trainer.precision": "bf16-mixed"})
     assert make_trainer(asked, RunFolder(tmp_path), True).precision == "bf16-mixed"
+    for half in ("16-mixed", 16):
+        asked = configured({"trainer.precision": half})
+        with pytest.raises(RequestError, match=f"trainer.precision={half}.*needs a GPU\n.*bf16-mixed"):
+            make_trainer(asked, RunFolder(tmp_path), True)
+        assert predicting_trainer(asked.trainer, tmp_path).precision == "32-true", "a run that was trained on a GPU"
 
 
 def test_a_device_that_is_not_there_is_a_wrong_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

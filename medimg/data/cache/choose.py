@@ -13,10 +13,18 @@ Where = Literal["none", "disk", "memory"]
 
 _SHARE_OF_DISK = 0.5  # of what is free
 _SHARE_OF_MEMORY = 0.25  # of what is free
+CURES = "a larger data.cache_limit (GB), another paths.cache, or data.cache=memory or none"
+_OF_FREE = "of what is free, half on disk and a quarter in memory may be taken"
 
 
 def choose(
-    mode: Literal["auto", "none", "disk", "memory"], need: int, cache: Path, limit: int, there: int = 0
+    mode: Literal["auto", "none", "disk", "memory"],
+    need: int,
+    cache: Path,
+    limit: int,
+    there: int = 0,
+    *,
+    full: bool = False,
 ) -> tuple[Where, str]:
     """Where to keep a table, and why, in words.
 
@@ -26,29 +34,32 @@ def choose(
         cache: the cache folder.
         limit: bytes that all tables on disk may take.
         there: bytes of this table that are on disk already.
+        full: whether it is there whole, so that nothing is added, whatever the limit and the room.
 
     Raises:
         RequestError: what was asked for by name has no room.
     """
     disk, memory = min(limit, there + free_disk(cache)), free_memory() // processes()
-    room = f"it may take {gigabytes(need)}; {cache} has room for {gigabytes(disk)}, {_memory(memory)}"
+    problem = refusal(cache)
+    on_disk = problem or f"{cache} has room for {gigabytes(disk)}"
+    room = f"up to {gigabytes(need)} are needed; {on_disk}; {_memory(memory)}"
     if mode == "none":
         return "none", "data.cache=none"
-    if mode == "disk" and need > disk:
-        raise RequestError(f"data.cache=disk: {room}\n  a larger data.cache_limit (GB), another paths.cache, or none")
+    if mode == "disk" and need > disk and not full:
+        raise RequestError(f"data.cache=disk: {room}\n  {CURES}")
     if mode == "memory" and need > memory:
         raise RequestError(f"data.cache=memory: {room}\n  data.cache=disk or none")
     if mode != "auto":
         return mode, f"data.cache={mode}"
-    if need <= min(limit, there + _SHARE_OF_DISK * free_disk(cache)) and _can_write(cache):
+    if problem is None and (full or need <= min(limit, there + _SHARE_OF_DISK * free_disk(cache))):
         return "disk", room
-    return _memory_or_none(need, memory), room
+    return _memory_or_none(need, memory), room if problem else f"{room} ({_OF_FREE})"
 
 
 def choose_off_disk(need: int) -> tuple[Literal["memory", "none"], str]:
     """What `auto` comes to for so many bytes where the disk cannot be used, and why."""
     memory = free_memory() // processes()
-    return _memory_or_none(need, memory), f"it may take {gigabytes(need)}; {_memory(memory)}"
+    return _memory_or_none(need, memory), f"up to {gigabytes(need)} are needed; {_memory(memory)}"
 
 
 def _memory_or_none(need: int, memory: int) -> Literal["memory", "none"]:
@@ -57,15 +68,24 @@ def _memory_or_none(need: int, memory: int) -> Literal["memory", "none"]:
 
 def _memory(memory: int) -> str:
     each = f" in each of {processes()} processes" if processes() > 1 else ""
-    return f"memory for {gigabytes(memory)}{each}"
+    return f"there is memory for {gigabytes(memory)}{each}"
 
 
 def free_disk(folder: Path) -> int:
     """Bytes free where a folder is, or will be."""
-    there = next((place for place in [folder, *folder.parents] if place.exists()), Path("/"))
-    return shutil.disk_usage(there).free
+    return shutil.disk_usage(_there(folder)).free
 
 
-def _can_write(folder: Path) -> bool:
-    there = next((place for place in [folder, *folder.parents] if place.exists()), Path("/"))
-    return os.access(there, os.W_OK)
+def refusal(folder: Path) -> str | None:
+    """Why nothing can be kept in a folder, as far as that can be told without writing; None where it can."""
+    there = _there(folder)
+    if not there.is_dir():
+        return f"{there} is no folder"
+    if not os.access(there, os.W_OK):
+        return f"nothing can be written into {there} (permission denied)"
+    return None if shutil.disk_usage(there).total else f"{there} takes no files"  # as /proc
+
+
+def _there(folder: Path) -> Path:
+    """The folder, or the nearest above it that is there."""
+    return next((place for place in [folder, *folder.parents] if place.exists()), Path("/"))

@@ -22,6 +22,11 @@ _OTHERS: dict[Held, tuple[str, str]] = {
     "readable": ("which images can be read, for data.on_error=skip", r"[0-9a-f]{16}\.json"),
     "checks": ("results of the quick check", r"[0-9a-f]{24}\.json"),
 }
+_ABOUT_KINDS: dict[Held, str] = {
+    "images": "decoded and resized images",
+    "features": "what frozen trunks make of them",
+    **{kind: what for kind, (what, _) in _OTHERS.items()},
+}
 _ABANDONED = 24 * 3600  # seconds after which nobody is still writing an unfinished file
 
 
@@ -45,6 +50,11 @@ def contents(cache: Path) -> list[Part]:
     """The tables, the longest unused first, and a part for each other kind that is there."""
     others = [_other(cache, kind) for kind in _OTHERS]
     return [*map(_table, entries(cache)), *(part for part in others if part is not None)]
+
+
+def kinds_described() -> str:
+    """A line for each kind, for the help."""
+    return "\n".join(f"  {kind:18} {what}" for kind, what in _ABOUT_KINDS.items())
 
 
 def clear(cache: Path, kinds: Sequence[Held] = HELD) -> list[Path]:

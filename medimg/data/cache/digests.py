@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from medimg.files import sha256, write_bytes
+from medimg.data.cache.small_files import keep, read_kept
+from medimg.files import sha256
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ def file_digests(files: Sequence[Path], cache: Path) -> list[str]:
         if made[name] and (state := states[name]) == state_of(Path(name)) and state and began - state[2] > _SETTLED
     }
     if fresh:
-        _save(store, _load(store) | fresh)
+        keep(store, json.dumps(_load(store) | fresh).encode())
     digests.update(made)
     return [digests[str(file)] for file in files]
 
@@ -95,17 +96,9 @@ def _place(files: Sequence[Path]) -> str:
 
 def _load(store: Path) -> dict[str, tuple[int, int, int, str]]:
     try:
-        kept = json.loads(store.read_bytes()).items()
-        return {name: (size, said, noted, str(digest)) for name, (size, said, noted, digest) in kept}
-    except FileNotFoundError:
-        return {}
+        content = read_kept(store)
+        kept = {} if content is None else json.loads(content)
+        return {name: (size, said, noted, str(digest)) for name, (size, said, noted, digest) in kept.items()}
     except (OSError, ValueError, AttributeError, TypeError) as error:
         log.warning("%s: the digests kept there cannot be read (%s) and are made again", store, error)
         return {}
-
-
-def _save(store: Path, known: dict[str, tuple[int, int, int, str]]) -> None:
-    try:
-        write_bytes(store, json.dumps(known).encode())
-    except OSError as error:
-        log.warning("%s: digests cannot be kept (%s); the next run makes them again", store, error)

@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from medimg.data.cache.choose import choose, choose_off_disk
+from medimg.data.cache.choose import CURES, choose, choose_off_disk
 from medimg.data.cache.entries import Kind, key_of, open_entry, taken
 from medimg.data.cache.room import make_room
-from medimg.data.cache.rows import DiskRows, MemoryRows, Rows, require_system
+from medimg.data.cache.rows import DiskRows, MemoryRows, Rows, filled, require_system
 from medimg.errors import RequestError
 
 log = logging.getLogger(__name__)
@@ -56,16 +56,19 @@ class Cache:
         """
         whole = number * int(np.prod(shape)) * itemsize
         folder = self.folder / kind / key_of(depends_on)
-        where, why = choose(self.mode, whole, self.folder, self.limit, taken(folder))
+        found = filled(folder, number)
+        full = found == number
+        where, why = choose(self.mode, whole, self.folder, self.limit, taken(folder), full=full)
         if where == "disk":
             try:
                 require_system()
-                make_room(self.folder, whole, self.limit, keep=folder)
+                if not full:
+                    make_room(self.folder, whole, self.limit, keep=folder)
                 rows = _on_disk(self.folder, kind, depends_on, {**about, "bytes": whole}, number, shape)
             except OSError as error:
                 where, why = self._instead(kind, whole, error.strerror or str(error))
             else:
-                log.info("%s are cached in %s", kind, folder)
+                log.info(_told(kind, found, number), folder)
                 return rows
         if where == "memory":
             log.info("%s are cached in memory: %s", kind, why)
@@ -77,12 +80,17 @@ class Cache:
         """What is left where the disk was chosen and cannot be had."""
         problem = f"{kind} cannot be cached in {self.folder} ({what})"
         if self.mode == "disk":
-            raise RequestError(
-                f"data.cache=disk: {problem}\n"
-                "  a larger data.cache_limit (GB), another paths.cache, or data.cache=memory or none"
-            )
+            raise RequestError(f"data.cache=disk: {problem}\n  {CURES}")
         log.warning("%s", problem)
         return choose_off_disk(need)
+
+
+def _told(kind: Kind, found: int, number: int) -> str:
+    """The line about a table on disk, whose folder is to be filled in."""
+    if not found:
+        return f"{kind} are made now and kept in %s"
+    rest = "" if found == number else "; the others are kept there as they are made"
+    return f"{found} of {number} {kind} are found in %s{rest}"
 
 
 def _on_disk(

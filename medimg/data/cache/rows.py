@@ -176,6 +176,14 @@ class DiskRows:
         self._index[:] = np.frombuffer(found, dtype=_INDEX, count=len(self._index))
 
 
+def filled(folder: Path, number: int) -> int:
+    """How many of so many rows the table of a folder has, by its index; none where there is no table."""
+    try:
+        return int(np.count_nonzero(np.fromfile(folder / INDEX, dtype=_INDEX, count=number)["code"]))
+    except OSError:
+        return 0
+
+
 def require_system() -> None:
     """What `DiskRows` needs.
 

@@ -45,7 +45,9 @@ def test_a_new_table_drives_out_the_longest_unused(tmp_path: Path) -> None:
     assert sum(entry.size for entry in entries(tmp_path)) <= 40_000 + 10_000
 
 
-def test_a_table_that_is_full_needs_no_more_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_table_that_is_full_needs_no_more_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     cache = Cache(tmp_path, "disk")
     rows = opened(cache)
     assert rows is not None
@@ -54,6 +56,11 @@ def test_a_table_that_is_full_needs_no_more_room(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(choose, "free_disk", lambda folder: 100)
     again = opened(cache)
     assert again is not None and again.get(9) is not None
+    for mode in ("auto", "disk"):
+        with caplog.at_level(logging.INFO):
+            assert isinstance(opened(Cache(tmp_path, mode, limit=1)), DiskRows), "nothing is added, whatever the limit"
+        assert f"10 of 10 images are found in {tmp_path}" in caplog.text
+        caplog.clear()
     with pytest.raises(RequestError, match="cache_limit"):
         opened(cache, "other", number=100)
 
@@ -75,23 +82,28 @@ def refused(cache: Cache, name: str = "a") -> str:
     return str(error.value)
 
 
-def falls_back(cache: Cache, memory: Callable[[int], None], caplog: pytest.LogCaptureFixture, name: str = "a") -> None:
+def falls_back(
+    cache: Cache, memory: Callable[[int], None], caplog: pytest.LogCaptureFixture, name: str = "a", problem: str = ""
+) -> None:
     """To memory where a quarter of what is free is enough for 10 rows of 1000 bytes, else to nothing, and says so."""
     for size, kind, words in [(40_000, MemoryRows, "are cached in memory"), (39_999, type(None), "are not cached")]:
         memory(size)
         caplog.clear()
         with caplog.at_level(logging.INFO):
             assert type(opened(cache, name)) is kind
-        assert f"images cannot be cached in {cache.folder}" in caplog.text
+        assert (problem or f"images cannot be cached in {cache.folder}") in caplog.text
         assert words in caplog.text
 
 
 def test_a_folder_that_cannot_be_used(
     tmp_path: Path, memory: Callable[[int], None], caplog: pytest.LogCaptureFixture
 ) -> None:
-    (tmp_path / "file").write_text("", encoding="utf-8")
-    falls_back(Cache(tmp_path / "file"), memory, caplog)
-    refused(Cache(tmp_path / "file", "disk"))
+    file = tmp_path / "file"
+    file.write_text("", encoding="utf-8")
+    falls_back(Cache(file), memory, caplog, problem=f"{file} is no folder")
+    assert len(caplog.messages) == 1 and "has room" not in caplog.text
+    refused(Cache(file, "disk"))
+    falls_back(Cache(Path("/proc/none")), memory, caplog, problem="/proc takes no files")
 
 
 def test_tables_in_use_take_the_limit(
@@ -119,7 +131,9 @@ def test_a_system_that_cannot_read_at_a_place(
     assert not any(tmp_path.iterdir())
 
 
-def test_a_table_that_is_removed_as_it_is_opened_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_table_that_is_removed_as_it_is_opened_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     real, removed = open_entry, list[Path]()
 
     def removed_at_first(*given: Any) -> Path:
@@ -132,7 +146,13 @@ def test_a_table_that_is_removed_as_it_is_opened_is_made_again(tmp_path: Path, m
         return folder
 
     monkeypatch.setattr(opening, "open_entry", removed_at_first)
-    found = opened(Cache(tmp_path, "disk"))
-    assert found is not None and len(removed) == 2
-    found.put(0, np.zeros(1000, dtype=np.uint8))
+    with caplog.at_level(logging.INFO):
+        found = opened(Cache(tmp_path, "disk"))
+        assert found is not None and len(removed) == 2
+        found.put(0, np.zeros(1000, dtype=np.uint8))
+        opened(Cache(tmp_path, "disk"))
     assert names(tmp_path) == ["a"]
+    said = [message.replace(str(tmp_path), "CACHE") for message in caplog.messages]
+    assert said[0].startswith("images are made now and kept in CACHE/images/")
+    assert said[1].startswith("1 of 10 images are found in CACHE/images/")
+    assert said[1].endswith("; the others are kept there as they are made")
