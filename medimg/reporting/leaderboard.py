@@ -19,8 +19,8 @@ TABLE = "leaderboard.csv"
 FOLDERS = "folders"  # the column of the runs of a row, separated by semicolons
 _NOTHING = ("", "null", "none")
 _REGIONS = {
-    "border": "the model is shown the outer eighth of each side alone. A score far above guessing means that the border "
-    "gives the classes away.",
+    "border": "the model is shown the outer eighth of each side alone. A score far above guessing means that the "
+    "border gives the classes away.",
     "center": "the model is shown the images without the outer eighth of each side.",
 }
 TIES = "Equal scores are ranked by validation loss, the lower first."
@@ -201,7 +201,9 @@ def _repetitions(board: Board) -> list[str]:
         counts = board.instead[older[0].folder.path]
         values = [f"{run.value:.4f}" for run in (counts, *older) if run.value is not None]
         said = f"they scored {', '.join(values[1:])}, it {values[0]}" if len(set(values)) > 1 else "with the same score"
-        lines.append(f"repeated: {counts.folder.shown} counts for {len(older)} older with its settings and seed: {said}.")
+        lines.append(
+            f"repeated: {counts.folder.shown} counts for {len(older)} older with its settings and seed: {said}."
+        )
     return lines
 
 

@@ -35,8 +35,8 @@ class Run:
         status: as in run.json; `killed` where the process that was writing it is gone, `pruned` where a search ended
             it early, `partial` where not all of validation was evaluated, `not started` where there is no run.json,
             `unreadable` where the folder is damaged.
-        config: by dotted key, such as `optimizer.lr`; what the device or the data decided (`AS_RUN`) as it came out, and
-            without the key where that is not known.
+        config: by dotted key, such as `optimizer.lr`; what the device or the data decided (`AS_RUN`) as it came out,
+            and without the key where that is not known.
         value: the monitored metric of the best epoch, of a run that ended; None where there is none.
         so_far: the best that was ever measured of it, also where the run did not end.
         loss: `val/loss` of the same epoch as `value`.

@@ -232,6 +232,14 @@ def test_a_run_that_did_not_end_says_so(tmp_path: Path) -> None:
     assert ("run.json:/status", None, "interrupted") in page.cited
 
 
+def test_a_control_says_so_at_the_top(tmp_path: Path) -> None:
+    folder = write_evaluated_run(tmp_path / "run")
+    assert "A control" not in "".join(page_of(folder).free)
+    folder.config_file.write_text(folder.config_file.read_text().replace("region: whole", "region: border"))
+    assert "A control, data.region=border" in "".join(page_of(folder).free)
+    assert "A control, data.region=border" in (folder.path / "model_card.md").read_text()
+
+
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     folder = write_evaluated_run(tmp_path / "run")
     folder.check_file.write_text("{")

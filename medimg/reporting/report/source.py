@@ -73,7 +73,7 @@ class Source:
     @property
     def region(self) -> str | None:
         """The part of the images that the model was shown, as `data.region` has it; None: all of them, or unknown."""
-        found = self.config.at("data", "region").value or self.info.at("preprocessing", "region").value
+        found = self.config.at("data", "region").value or self.info.at("region").value
         return None if found in {None, WHOLE} else str(found)
 
     @property

@@ -123,7 +123,9 @@ def render_study(board: Board, target: Path, title: str) -> str:
 
 def _section(board: Board, section: Section, rows: Iterator[Cited], target: Path) -> _Section:
     mine = list(islice(rows, len(section.entries)))
-    shared = [[_words(column), _cell(mine[0].at(column.key))] for column in shared_columns(board, section)]
+    shared: list[list[str | Markup]] = [
+        [_words(column), _cell(mine[0].at(column.key))] for column in shared_columns(board, section)
+    ]
     shared += _common(section, target, {column.key for column in board.columns})
     return _Section(
         section,
