@@ -172,20 +172,28 @@ def leaderboard(folders: Sequence[RunFolder]) -> Board:
     by_section: dict[Hashable, dict[Setting, list[Run]]] = {}
     for run in ranked:
         by_section.setdefault(_key(run), {}).setdefault(setting(run), []).append(run)
-    others = [(frozenset(setting(run)), run) for run in unranked if run.config and run.status != REPEATED]
-    sections = [
-        Section(tuple(sorted((_entry(group, _of(key, others)) for key, group in groups.items()), key=_order)))
-        for groups in by_section.values()
-    ]
+    rest = [(frozenset(setting(run)), run) for run in unranked if run.config and run.status != REPEATED]
+    sections = []
+    for groups in by_section.values():
+        others = _others(list(groups), rest)
+        entries = [_entry(group, others.get(key, [])) for key, group in groups.items()]
+        sections.append(Section(tuple(sorted(entries, key=_order))))
     sections.sort(key=lambda section: -len(section.runs))
     unranked.sort(key=lambda run: (run.status, str(run.folder.path)))
     return Board(tuple(sections), tuple(unranked), tuple(differing(runs, _key)), instead)
 
 
-def _of(key: Setting, others: Sequence[tuple[frozenset[tuple[str, Hashable]], Run]]) -> list[Run]:
-    """The runs of a setting, which lack what they ended too early to find out."""
-    whole = frozenset(key)
-    return [run for known, run in others if known <= whole]
+def _others(
+    settings: Sequence[Setting], rest: Sequence[tuple[frozenset[tuple[str, Hashable]], Run]]
+) -> dict[Setting, list[Run]]:
+    """The runs that are not ranked by their setting; one that ended too early to tell which is left out."""
+    whole = {key: frozenset(key) for key in settings}
+    found: dict[Setting, list[Run]] = {}
+    for known, run in rest:
+        keys = [key for key in settings if known <= whole[key]]
+        if len(keys) == 1:
+            found.setdefault(keys[0], []).append(run)
+    return found
 
 
 def _without_repetitions(runs: Sequence[Run]) -> tuple[list[Run], list[Run], dict[Path, Run]]:

@@ -253,11 +253,14 @@ def test_an_ensemble_is_reported_like_a_run(tmp_path: Path) -> None:
     members = [
         {"run": f"../seed_{seed}", "checkpoint": "best", "value": 0.5 + seed / 8, "seed": seed} for seed in (0, 1)
     ]
-    (folder.path / "ensemble.json").write_text(json.dumps(info | {"members": members, "kind": "mean"}))
+    (folder.path / "ensemble.json").write_text(
+        json.dumps(info | {"members": members, "kind": "mean", "region": "border"})
+    )
     for name in ("run.json", "config.yaml", "metrics.csv", "check.json"):
         (folder.path / name).unlink()
     page = page_of(folder)
     assert "Members of the ensemble" in page.headings
+    assert "A control, data.region=border" in "".join(page.free)
     assert "Model and training" not in page.headings
     assert {"Scores on test", "Calibration"} <= set(page.headings)
     assert check_numbers(folder, page) > 50

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 
@@ -63,6 +64,7 @@ def render(source: Source, pictures: Mapping[str, Picture]) -> str:
         classes=list(source.info.value.get("classes") or ()),
         control=control,
         looks=None if source.looks is None else Cited(source.looks, "runs:looks"),
+        today=Cited(datetime.now(UTC).date().isoformat(), "runs:today"),
         all_right=_is_all_right(source.predictions.get(str(main))),
     )
 

@@ -20,6 +20,7 @@ from medimg.reporting.report.marks import Number, Remarks, Table, count, score, 
 from medimg.reporting.scores import WHOLE, metric_in_words
 from medimg.reporting.tables import readable
 from medimg.runs.columns import Column
+from medimg.runs.leaderboard import WHOLE as WHOLE_IMAGES
 from medimg.runs.leaderboard import Board, Entry, Section
 from medimg.runs.looks import was_looked_at
 from medimg.runs.records import Run
@@ -113,6 +114,8 @@ def render_study(board: Board, target: Path, title: str) -> str:
         marks=marks,
         in_words=metric_in_words,
         ties=TIES,
+        controls=sorted({region for section in board.sections for region in section.controls}),
+        some=any(WHOLE_IMAGES in section.regions for section in board.sections),
         sections=sections,
         today=Cited(datetime.now(UTC).date().isoformat(), "runs:today"),
         picture=data_url(picture.read_bytes(), "image/png") if picture.is_file() else None,
