@@ -116,7 +116,8 @@ def reliability_figure(
     kinds = {"as the model says": plain} | ({"at the fitted temperature": calibrated} if calibrated else {})
     for number, (name, bins) in enumerate(kinds.items()):
         images, x, y = _put_together(bins)
-        axes.scatter(x, y, s=15 + 150 * images / max(1, images.sum()), color=COLOURS[number], marker=MARKERS[number])
+        areas = 15 + 150 * images / max(1, images.sum())
+        axes.scatter(x, y, s=areas, color=COLOURS[number], marker=MARKERS[number], clip_on=False)
         entries.append((name, axes.plot(x, y, **line_style(number), marker=MARKERS[number], markersize=3)[0]))
         for here, place in zip(images, zip(x, y, strict=True), strict=True):
             beside = (-8, 6 - 16 * number)  # the two kinds apart, above and below
