@@ -135,13 +135,12 @@ def _sampled(places: "NDArray[np.int64]", groups: "NDArray[np.int64]", most: int
 
 
 def _cure(measure: str) -> str:
-    suspicion = "This is a suspicion, no proof. "
     if measure == "V":
         return (
-            f"{suspicion}If it is not the disease itself, compare classes within one value of it, "
+            "This is a suspicion, no proof. If it is not the disease itself, compare classes within one value of it, "
             "balance the classes over it, or test on data where the two do not go together."
         )
     return (
-        f"{suspicion}A model may learn this instead of the disease: take the classes from the same sources, prepare "
-        "all images in the same way, crop what is not the organ, and test on data from elsewhere."
+        "A model may learn this instead of the disease, which is a suspicion and no proof: take the classes from the "
+        "same sources, prepare all images in the same way, crop what is not the organ, and test on data from elsewhere."
     )

@@ -106,11 +106,14 @@ def _ensemble(folders: Sequence[RunFolder], request: _Request, values: dict[str,
     from medimg.inference.ensemble_report import report_ensemble
     from medimg.inference.gains import gains
     from medimg.reporting.ensemble import ensemble_lines
+    from medimg.reporting.renewal import renew_studies
 
     scored = score_ensemble(members, folder, split, values)
     show(ensemble_lines(scored, gains(scored)))
     show(f"\nWritten: {scored.place.results_file}, {scored.place.predictions(split)}")
     if scored.place == folder and report_ensemble(scored):
         show(f"Report: {folder.report_file}")
+    if scored.place == folder:
+        renew_studies(member.folder for member in members)
     show(f"medimg predict run={folder.shown} input=IMAGES predicts with it")
     return 0

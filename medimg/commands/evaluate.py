@@ -37,7 +37,8 @@ USAGE = """medimg evaluate: scores a trained run, with intervals.
   evaluation.*       resamples, operating_point and others, as in medimg train --help
 
 The best checkpoint on the run's own images is written into the run's own files; anything else goes below evaluations/
-in the run folder. The former renews report.html. Thresholds and temperature come from the run's own validation split.
+in the run folder. The former renews report.html, and of a sweep's job the leaderboard and page of the sweep. Thresholds
+and temperature come from the run's own validation split.
 """
 
 
@@ -125,11 +126,14 @@ def _theirs(
 def _show(one: "Evaluated", folder: RunFolder, split: str) -> None:
     """The scores, and where they are; those of the run's own page renew it."""
     from medimg.inference.loading import load_classifier
+    from medimg.reporting.renewal import renew_studies
     from medimg.reporting.scores import score_lines
     from medimg.training.report import report_run
 
     show(score_lines(one.results, split))
     show(f"\nWritten: {one.folder.results_file}, {one.folder.predictions(split)}")
-    own = one.folder.path == folder.path
-    if own and report_run(folder, load_classifier(folder, one.checkpoint.file), one.manifest, one.samples):
+    if one.folder.path != folder.path:
+        return
+    if report_run(folder, load_classifier(folder, one.checkpoint.file), one.manifest, one.samples):
         show(f"Report: {folder.report_file}")
+    renew_studies([folder])

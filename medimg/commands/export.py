@@ -70,10 +70,12 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _told(done: "Exported") -> str:
+    from medimg.reporting.scores import spoken
+
     about, checked = done.metadata, done.checked
     worst = max(value for name, value in checked["max_difference"].items() if name != "logits")
     point = about["operating_point"]
-    threshold = f"{about['threshold']:.4g} ({point})" if point else "none"
+    threshold = f"{about['threshold']:.4g} ({spoken(point)})" if point else "none"
     lines = [
         f"Checked on {checked['images']} {checked['of']}, with {checked['runtime']}: "
         f"probabilities differ from PyTorch's by {'less than 1e-7' if worst < 1e-7 else f'{worst:.2g} at most'}",

@@ -153,9 +153,11 @@ def _told(error: RuntimeError | OSError) -> MedimgError | None:
 
 def _said_of(predictor: "Predictor", table: "Table") -> str:
     """Which model answers, and by which rule."""
+    from medimg.reporting.scores import spoken
+
     lines = [f"{predictor.name}: {' or '.join(predictor.classes)}. Not for clinical use."]
     if table.positive_class is not None:
-        rule = f"operating point {predictor.rule!r}" if predictor.rule else "there is no operating point for this model"
+        rule = f"operating point: {spoken(predictor.rule)}" if predictor.rule else "this model has no operating point"
         lines.append(f"positive: {table.positive_class} with a probability of at least {table.threshold:.4g} ({rule})")
     if predictor.views:
         lines.append(f"each answer is the mean over the image and {predictor.views} varied views")

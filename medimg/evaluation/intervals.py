@@ -18,8 +18,8 @@ from medimg.evaluation.support import AVERAGES, Support, absent, supports
 from medimg.evaluation.units import Kind, Units, strata_of
 
 LEFT_OUT = (
-    "The intervals say how far chance in who is in this split can move a metric of this one trained model. They leave "
-    "out the chance in training and in choosing the epoch and the settings, and that other hospitals differ."
+    "The intervals say how far chance in who is in this split can move a metric of these predictions. They leave out "
+    "the chance in training and in choosing the epoch and the settings, and that other hospitals differ."
 )
 _FEW = 4.0  # degrees of freedom below which a handful of units makes up all of an interval's width
 _NO_VARIANCE = 1e-18  # what rounding leaves of a variance of 0
@@ -145,14 +145,15 @@ def _reasons(metric: str, spread: _Spread, support: Support, missing: Sequence[s
         return [f"no interval: it would rest on {support}"]
     reasons = []
     nothing_varies = spread.variance < _NO_VARIANCE
+    safe = f" ({support.floor} or more are safe)" if support.number < support.floor else ""
     if nothing_varies:
         what = "no errors" if spread.value == 1 else "the same in every resample"
         reasons.append(f"{what}, so each of {support} counts once")
+        reasons += [f"few{safe}"] if safe else []
     elif spread.freedom < _FEW:
-        reasons.append(f"hangs on very few {support.kind}s")
-    if support.number < support.floor:
-        few = "few" if nothing_varies else f"few: {support}"
-        reasons.append(f"{few} ({support.floor} or more are safe)")
+        reasons.append(f"hangs on very few of {support}{safe}")
+    elif safe:
+        reasons.append(f"few: {support}{safe}")
     if spread.undefined > _UNDEFINED:
         reasons.append(f"not defined in {spread.undefined:.0%} of the resamples")
     if missing and metric in AVERAGES:

@@ -15,6 +15,7 @@ from medimg.inference.held_out import Members, kind_of
 from medimg.inference.members import MemberRun
 from medimg.runs import RunFolder, provenance
 from medimg.runs.folder import ENSEMBLE
+from medimg.runs.leaderboard import WHOLE
 
 
 def ensemble_folder(members: Members, runs: Path, name: str | None = None) -> RunFolder:
@@ -37,6 +38,7 @@ def describe(folder: RunFolder, members: Members, missing_folds: Sequence[int]) 
         "members": [_described(member, folder) for member in members],
         "classes": list(members[0].manifest.classes),
         "positive_class": members[0].manifest.positive_class,
+        "region": ", ".join(sorted({str(member.run.config.get("data.region", WHOLE)) for member in members})),
         "missing_folds": list(missing_folds),
         "created": provenance.now(),
         "versions": provenance.versions(),

@@ -16,6 +16,7 @@ Points = Mapping[str, tuple[float, float]]  # name of an operating point: where 
 
 _MOST_CLASSES = 28  # as many lines differ
 _MOST_NUMBERS = 25  # classes up to which the numbers of a confusion matrix can be read
+_LEAST = 10  # images of a point of the reliability diagram
 _GREY = "#767676"
 
 
@@ -106,7 +107,7 @@ def reliability_figure(
 
     Args:
         plain: bins of the softmax, as `medimg.evaluation.calibration.Bin` has them; `confidence` and `accuracy` of an
-            empty one may be None.
+            empty one may be None. Neighbours are put together until they have ten images, whose number stands beside.
         calibrated: those at the fitted temperature.
     """
     figure, axes = new_figure()
@@ -114,11 +115,15 @@ def reliability_figure(
     entries: Entries = [("perfect calibration", perfect)]
     kinds = {"as the model says": plain} | ({"at the fitted temperature": calibrated} if calibrated else {})
     for number, (name, bins) in enumerate(kinds.items()):
-        full = [row for row in bins if row["images"]]
-        x, y = [row["confidence"] for row in full], [row["accuracy"] for row in full]
-        sizes = 15 + 150 * np.array([row["images"] for row in full]) / max(1, sum(row["images"] for row in full))
-        axes.scatter(x, y, s=sizes, color=COLOURS[number], marker=MARKERS[number], zorder=3)
+        images, x, y = _put_together(bins)
+        areas = 15 + 150 * images / max(1, images.sum())
+        axes.scatter(x, y, s=areas, color=COLOURS[number], marker=MARKERS[number], clip_on=False)
         entries.append((name, axes.plot(x, y, **line_style(number), marker=MARKERS[number], markersize=3)[0]))
+        for here, place in zip(images, zip(x, y, strict=True), strict=True):
+            beside = (-8, 6 - 16 * number)  # the two kinds apart, above and below
+            axes.annotate(
+                f"{here:.0f}", place, beside, textcoords="offset points", ha="right", fontsize=8, color=COLOURS[number]
+            )
     _finish(axes, entries, "probability of the predicted class", "share that is right", "Reliability", "upper left")
     return figure
 
@@ -144,6 +149,24 @@ def training_figure(epochs: Sequence[int], lines: Mapping[str, Sequence[float]],
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     legend(axes, entries)
     return figure
+
+
+def _put_together(bins: Sequence[Mapping[str, Any]]) -> tuple[NDArray[np.float64], ...]:
+    """Images, mean probability and share that is right of neighbouring bins with `_LEAST` images or more together.
+
+    A bin of one image is right or wrong, and a line through it says nothing.
+    """
+    sums: list[NDArray[np.float64]] = []
+    for row in (row for row in bins if row["images"]):
+        weighted = np.array([1, row["confidence"], row["accuracy"]]) * row["images"]
+        if sums and sums[-1][0] < _LEAST:
+            sums[-1] += weighted
+        else:
+            sums.append(weighted)
+    if len(sums) > 1 and sums[-1][0] < _LEAST:
+        sums[-2:] = [sums[-2] + sums[-1]]
+    images, confidence, accuracy = np.array(sums).reshape(-1, 3).T
+    return images, confidence / images, accuracy / images
 
 
 _Line = tuple[str, NDArray[np.bool_], NDArray[np.float64]]

@@ -15,14 +15,22 @@ from medimg.runs.records import Run
 
 log = logging.getLogger(__name__)
 
+TABLE = "leaderboard.csv"
+FOLDERS = "folders"  # the column of the runs of a row, separated by semicolons
 _NOTHING = ("", "null", "none")
+_REGIONS = {
+    "border": "the model is shown the outer eighth of each side alone. A score far above guessing means that the "
+    "border gives the classes away.",
+    "center": "the model is shown the images without the outer eighth of each side.",
+}
+TIES = "Equal scores are ranked by validation loss, the lower first."
 Table = Callable[[Sequence[str], Sequence[Sequence[str]]], str]
 
 
 def write_leaderboard(runs: Sequence[RunFolder] | Sequence[Path], target: Path) -> str:
     """Writes leaderboard.csv, .md and .png and report.html into a folder; returns the text for the terminal."""
     board = leaderboard([run if isinstance(run, RunFolder) else RunFolder(run) for run in runs])
-    write_csv(board, target / "leaderboard.csv")
+    write_csv(board, target / TABLE)
     picture = target / "leaderboard.png"
     if board.sections:
         from medimg.reporting.ranking_figure import ranking_figure
@@ -77,7 +85,7 @@ def write_csv(board: Board, file: Path) -> None:
 
 _NUMBERS = (
     *("runs", "metric", "mean", "std", "val_loss", "test_metric", "test_mean", "test_std", "best_so_far", "seconds"),
-    *("parameters", "trained_parameters", "split_unit", "data_fingerprint", "synthetic", "folders"),
+    *("parameters", "trained_parameters", "split_unit", "data_fingerprint", "synthetic", FOLDERS),
 )
 
 
@@ -115,6 +123,7 @@ def _parts(board: Board, table: Table, heading: str = "", note: str = "") -> lis
         parts += [f"{heading}{prefix}{section.title}: ranked by {section.by}", _ranking(board, section, table), notes]
     if board.unranked:
         parts += [f"{heading}Not ranked", _unranked(board, table)]
+    parts += _repetitions(board)
     parts += [f"{run.folder.shown} is unreadable: {run.problem}" for run in board.unranked if run.problem]
     return parts or ["No run has a result."]
 
@@ -124,11 +133,13 @@ def _ranking(board: Board, section: Section, table: Table) -> str:
     columns = section.split_columns(board.columns)[0]
     tests = sorted({entry.test_metric for entry in section.entries if entry.test})
     header = ["rank", *(column.title for column in columns), section.first.metric]
+    header += ["val/loss"] * section.ties
     header += [*(f"test/{name}" for name in tests), "time", "parameters", "status"]
     rows = []
     for rank, entry in enumerate(section.entries, start=1):
         run = entry.runs[0]
         scores = [_spread(entry.score, several)]
+        scores += [f"{entry.loss.mean:.4g}" if entry.loss else ""] * section.ties
         scores += [_spread(entry.test if entry.test_metric == name else None, several) for name in tests]
         time = duration(entry.seconds.mean) if entry.seconds else ""
         size = amount(run.parameters) if run.parameters is not None else ""
@@ -144,6 +155,8 @@ def _notes(board: Board, section: Section) -> list[str]:
     notes.append(f"Best run of rank 1: {best.folder.shown} ({best.value:.4f})")
     if any(len(entry.runs) > 1 for entry in section.entries):
         notes.append("Mean ± standard deviation of the runs that differ only in seed or fold (their number).")
+    if section.ties:
+        notes.append(TIES)
     return notes + cautions(section)
 
 
@@ -154,7 +167,7 @@ def shared_columns(board: Board, section: Section) -> list[Column]:
 
 def cautions(section: Section) -> list[str]:
     """Why the scores of a section may not be what they seem."""
-    best, found = section.first, []
+    best, found = section.first, [control(region) for region in section.controls]
     folds = {frozenset(run.config.get("data.fold") for run in entry.runs) for entry in section.entries}
     if len(folds) > 1:
         found.append("The settings were not run on the same folds: some of the difference between them is the folds'.")
@@ -167,13 +180,42 @@ def cautions(section: Section) -> list[str]:
     return found
 
 
+def control(region: str) -> str:
+    """What a run that was shown a part of each image is there for."""
+    return f"A control, data.region={region}: {_REGIONS.get(region, 'the model is shown a part of each image alone.')}"
+
+
+def repeated(instead: Run) -> str:
+    """Why a run with a score is not ranked, where this one counts instead of it."""
+    return f"same settings, seed and fold as {instead.folder.path.name}, which started later and counts"
+
+
+def _repetitions(board: Board) -> list[str]:
+    """A line for each run that counts alone though others have its settings, seed and fold: what they scored."""
+    groups: dict[Path, list[Run]] = {}
+    for run in board.unranked:
+        if (counts := board.instead.get(run.folder.path)) is not None:
+            groups.setdefault(counts.folder.path, []).append(run)
+    lines = []
+    for older in groups.values():
+        counts = board.instead[older[0].folder.path]
+        values = [f"{run.value:.4f}" for run in (counts, *older) if run.value is not None]
+        said = f"they scored {', '.join(values[1:])}, it {values[0]}" if len(set(values)) > 1 else "with the same score"
+        lines.append(
+            f"repeated: {counts.folder.shown} counts for {len(older)} older with its settings and seed: {said}."
+        )
+    return lines
+
+
 def _unranked(board: Board, table: Table) -> str:
-    header = ["status", *(column.title for column in board.columns), "best so far", "time", "run"]
+    runs = [*board.unranked, *(run for section in board.sections for run in section.runs)]
+    columns = [one for one in board.columns if len({one.cell(run) for run in runs}) > 1]
+    header = ["status", *(column.title for column in columns), "best so far", "time", "run"]
     rows = []
     for run in board.unranked:
         best = f"{run.metric} {run.so_far:.4f}" if run.so_far is not None else ""
         time = duration(run.seconds) if run.seconds is not None else ""
-        rows.append([run.status, *(column.cell(run) for column in board.columns), best, time, run.folder.shown])
+        rows.append([run.status, *(column.cell(run) for column in columns), best, time, run.folder.shown])
     return table(header, rows)
 
 

@@ -98,13 +98,18 @@ def _operating_point(results: Mapping[str, Any], about: Mapping[str, Any]) -> Se
     here = about["operating_points"].get(chosen["chosen"]) if chosen else None
     if not chosen or not here:
         return []
-    rule = chosen["points"][chosen["chosen"]]["rule"]
-    where = f"not chosen: {chosen['reason']}" if chosen["reason"] else f"chosen on {chosen['fitted_on']}"
     return [
-        f"Operating point: {spoken(chosen['chosen'])} ({rule}; {where}): {chosen['positive_class']} from probability "
+        f"Operating point: {_how_chosen(chosen)}: {chosen['positive_class']} from probability "
         f"{here['threshold']:.3f}: sensitivity {_number(here['sensitivity'])}, "
         f"specificity {_number(here['specificity'])}."
     ]
+
+
+def _how_chosen(chosen: Mapping[str, Any]) -> str:
+    name, reason = chosen["chosen"], chosen["reason"]
+    if name != "argmax":
+        return f"{spoken(name)} ({chosen['points'][name]['rule']}; chosen on {chosen['fitted_on']})"
+    return f"the {spoken(name)}" + (f" (no threshold was chosen: {reason})" if reason else "")
 
 
 def _interval(results: Mapping[str, Any], split: str, name: str) -> str:

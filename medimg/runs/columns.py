@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
-from medimg.runs.records import Run
+from medimg.runs.records import AS_RUN, Run
 
 # what is spread within a setting, says where things are, or changes no result
 _NEVER = (
@@ -15,12 +15,19 @@ _NEVER = (
     *("data.num_workers", "data.cache", "data.cache_limit"),
     *("trainer.accelerator", "trainer.strategy", "trainer.enable_progress_bar", "trainer.enable_model_summary"),
     *("trainer.log_every_n_steps", "trainer.profiler", "trainer.detect_anomaly", "trainer.num_sanity_val_steps"),
-    *("trainer.num_threads", "trainer.channels_last", "trainer.compile", "find"),
+    *("trainer.num_threads", "find"),  # what `find` has found is in the configuration
 )
 # what of `data` is more than which images there are and how they are split; those the fingerprint knows better
 _OF_TRAINING = ("image_size", "normalize", "batch_size", "sampler", "positive_class", "window", "resize", "region")
 _ORDER = ("data", "model", "augment", "loss", "optimizer", "scheduler", "trainer", "callbacks")
 _ALWAYS = ("optimizer.lr",)  # means the same whatever the optimizer, and is what readers look for
+# what is told of all runs where it is not as usual in one, though they may have it alike
+_UNUSUAL: Mapping[str, Any] = {
+    **{"data.region": "whole", "data.resize": "stretch", "data.window": None, "data.normalize": True},
+    **{"data.sampler": "shuffle", "loss._target_": "torch.nn.CrossEntropyLoss", "loss.class_weights": None},
+    **{"scheduler": None, "callbacks.early_stopping": None, "trainer.gradient_clip_val": None},
+    **{"trainer.limit_train_batches": None, "trainer.overfit_batches": 0, "trainer.accumulate_grad_batches": 1},
+}
 
 Setting = tuple[tuple[str, Hashable], ...]
 
@@ -55,11 +62,12 @@ def differing(runs: Sequence[Run], section: Callable[[Run], Hashable]) -> list[C
 
     A group that was exchanged as a whole, such as the optimizer, has one column with its name; of its keys only those
     are shown beside it that do not follow from the name. What says which images there are is shown where it differs
-    between sections, and left out where it differs within one: the same images from another place.
+    between sections, and left out where it differs within one: the same images from another place. What is unusual,
+    as `data.region=border` is, has a column even where all runs have it alike.
     """
     runs = [run for run in runs if run.config]
     keys = list(dict.fromkeys(key for run in runs for key in run.config if not _is_never(key)))
-    keys = [key for key in keys if _differs(key, runs) and not (_of_images(key) and _varies_within(key, runs, section))]
+    keys = [key for key in keys if _is_told(key, runs, section)]
     groups = _groups(keys, runs)
     found: dict[str, Callable[[Run], str]] = {}
     for key in sorted(keys, key=_position):
@@ -158,8 +166,22 @@ def _of_images(key: str) -> bool:
     return key.startswith("data.") and key.removeprefix("data.") not in _OF_TRAINING
 
 
+def _is_told(key: str, runs: Sequence[Run], section: Callable[[Run], Hashable]) -> bool:
+    if not _differs(key, runs):
+        return _is_unusual(key, runs[0].config.get(key))
+    return not (_of_images(key) and _varies_within(key, runs, section))
+
+
+def _is_unusual(key: str, value: Any) -> bool:
+    if key.startswith("augment."):
+        return bool(value)
+    group = next((name for name in ("scheduler", "callbacks.early_stopping") if key == f"{name}._target_"), key)
+    return group in _UNUSUAL and value != _UNUSUAL[group]
+
+
 def _differs(key: str, runs: Sequence[Run]) -> bool:
-    return len({_canonical(run.config.get(key)) for run in runs}) > 1
+    known = [run for run in runs if key in run.config] if key in AS_RUN else runs
+    return len({_canonical(run.config.get(key)) for run in known}) > 1
 
 
 def _varies_within(key: str, runs: Sequence[Run], section: Callable[[Run], Hashable]) -> bool:

@@ -2,14 +2,17 @@
 
 import statistics
 from collections import Counter
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 
 from medimg.runs.columns import Column, Setting, differing, setting
 from medimg.runs.folder import RunFolder
 from medimg.runs.records import Run, read_run
 
+REPEATED = "repeated"
+WHOLE = "whole"  # `data.region` where a run is no control
 _RANKED = ("completed", "pruned")
 _TEST = "f1_macro"  # what is shown of the test split where the monitored metric is not measured there
 
@@ -95,8 +98,24 @@ class Section:
         run = self.first
         folds = run.config.get("data.folds")
         synthetic = " (synthetic images)" if run.synthetic else ""
+        control = f", data.region={run.config.get('data.region')}" if len(self.regions) == 1 and self.controls else ""
         split = f"split by {run.split_unit or 'unknown unit'}{f', {folds} folds' if folds else ''}"
-        return f"{run.config.get('data.name', 'data')}{synthetic}, {split}"
+        return f"{run.config.get('data.name', 'data')}{synthetic}{control}, {split}"
+
+    @property
+    def regions(self) -> set[str]:
+        """Which parts of the images these runs were shown."""
+        return {str(run.config.get("data.region", WHOLE)) for run in self.runs}
+
+    @property
+    def controls(self) -> list[str]:
+        """Those that are not the whole images: such runs say how much a model can tell without what matters."""
+        return sorted(self.regions - {WHOLE})
+
+    @property
+    def ties(self) -> bool:
+        """Whether settings have the same score, and stand in the order of their validation loss."""
+        return len({_order(entry)[0] for entry in self.entries}) < len(self.entries)
 
     @property
     def by(self) -> str:
@@ -111,11 +130,15 @@ class Section:
 
 @dataclass(frozen=True)
 class Board:
-    """The whole: tables of what can be compared, and the runs that are not ranked."""
+    """The whole: tables of what can be compared, and the runs that are not ranked.
+
+    `instead` has, for the folder of each run that was repeated, the repetition that counts.
+    """
 
     sections: tuple[Section, ...]
     unranked: tuple[Run, ...]
     columns: tuple[Column, ...]
+    instead: Mapping[Path, Run] = field(default_factory=dict)
 
     def apart(self) -> list[str]:
         """What the sections differ in, in words: why they are not ranked together."""
@@ -145,25 +168,38 @@ def leaderboard(folders: Sequence[RunFolder]) -> Board:
     show a smaller spread than there is.
     """
     runs = [read_run(folder) for folder in {folder.path.resolve(): folder for folder in folders}.values()]
-    ranked, unranked = _without_repetitions(runs)
+    ranked, unranked, instead = _without_repetitions(runs)
     by_section: dict[Hashable, dict[Setting, list[Run]]] = {}
     for run in ranked:
         by_section.setdefault(_key(run), {}).setdefault(setting(run), []).append(run)
-    others: dict[Setting, list[Run]] = {}
-    for run in unranked:
-        others.setdefault(setting(run), []).append(run)
-    sections = [
-        Section(tuple(sorted((_entry(group, others.get(key, [])) for key, group in groups.items()), key=_order)))
-        for groups in by_section.values()
-    ]
+    rest = [(frozenset(setting(run)), run) for run in unranked if run.config and run.status != REPEATED]
+    sections = []
+    for groups in by_section.values():
+        others = _others(list(groups), rest)
+        entries = [_entry(group, others.get(key, [])) for key, group in groups.items()]
+        sections.append(Section(tuple(sorted(entries, key=_order))))
     sections.sort(key=lambda section: -len(section.runs))
     unranked.sort(key=lambda run: (run.status, str(run.folder.path)))
-    return Board(tuple(sections), tuple(unranked), tuple(differing(runs, _key)))
+    return Board(tuple(sections), tuple(unranked), tuple(differing(runs, _key)), instead)
 
 
-def _without_repetitions(runs: Sequence[Run]) -> tuple[list[Run], list[Run]]:
-    """Those that are ranked, and those that are not."""
+def _others(
+    settings: Sequence[Setting], rest: Sequence[tuple[frozenset[tuple[str, Hashable]], Run]]
+) -> dict[Setting, list[Run]]:
+    """The runs that are not ranked by their setting; one that ended too early to tell which is left out."""
+    whole = {key: frozenset(key) for key in settings}
+    found: dict[Setting, list[Run]] = {}
+    for known, run in rest:
+        keys = [key for key in settings if known <= whole[key]]
+        if len(keys) == 1:
+            found.setdefault(keys[0], []).append(run)
+    return found
+
+
+def _without_repetitions(runs: Sequence[Run]) -> tuple[list[Run], list[Run], dict[Path, Run]]:
+    """Those that are ranked, those that are not, and for the folders of those that were repeated what counts."""
     newest: dict[Hashable, Run] = {}
+    repeated: dict[Hashable, list[Run]] = {}
     unranked = []
     for run in sorted(runs, key=lambda run: run.started):
         if run.status not in _RANKED:
@@ -173,9 +209,10 @@ def _without_repetitions(runs: Sequence[Run]) -> tuple[list[Run], list[Run]]:
         else:
             identity = (_key(run), setting(run), run.config.get("seed"), run.config.get("data.fold"))
             if identity in newest:
-                unranked.append(replace(newest[identity], status="repeated"))
+                repeated.setdefault(identity, []).append(replace(newest[identity], status=REPEATED))
             newest[identity] = run
-    return list(newest.values()), unranked
+    instead = {run.folder.path: newest[identity] for identity, older in repeated.items() for run in older}
+    return list(newest.values()), unranked + [run for older in repeated.values() for run in older], instead
 
 
 def _key(run: Run) -> Hashable:
@@ -194,7 +231,7 @@ def _entry(group: Sequence[Run], others: Sequence[Run]) -> Entry:
     """The setting that these runs share; its status counts the others, which failed or are not finished, as well."""
     best_first = sorted(group, key=lambda run: (_signed(run.value, run.mode), str(run.folder.path)))
     same = [run for run in others if run.data is None or _key(run) == _key(group[0])]
-    statuses = [run.status for run in group] + sorted(run.status for run in same if run.status != "repeated")
+    statuses = [run.status for run in group] + sorted(run.status for run in same)
     counts = Counter(statuses)
     words = [status if len(counts) == 1 else f"{count} {status}" for status, count in counts.items()]
     return Entry(tuple(best_first), ", ".join(words))

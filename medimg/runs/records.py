@@ -16,6 +16,15 @@ from medimg.errors import RequestError
 from medimg.runs.folder import ENSEMBLE, RunFolder
 from medimg.runs.lock import is_abandoned
 
+# what run.json says of these is what counts, and not what was asked for; beside each the value that leaves it open
+AS_RUN: Mapping[str, Any] = {
+    "data.positive_class": None,
+    "trainer.precision": "auto",
+    "trainer.channels_last": "auto",
+    "trainer.compile": False,
+    "trainer.float32_matmul_precision": "high",
+}
+
 
 @dataclass(frozen=True)
 class Run:
@@ -26,7 +35,8 @@ class Run:
         status: as in run.json; `killed` where the process that was writing it is gone, `pruned` where a search ended
             it early, `partial` where not all of validation was evaluated, `not started` where there is no run.json,
             `unreadable` where the folder is damaged.
-        config: by dotted key, such as `optimizer.lr`.
+        config: by dotted key, such as `optimizer.lr`; what the device or the data decided (`AS_RUN`) as it came out,
+            and without the key where that is not known.
         value: the monitored metric of the best epoch, of a run that ended; None where there is none.
         so_far: the best that was ever measured of it, also where the run did not end.
         loss: `val/loss` of the same epoch as `value`.
@@ -181,11 +191,21 @@ def _settings(raw: Mapping[str, Any], info: Mapping[str, Any]) -> dict[str, Any]
         whole = as_dict(check(raw, raw.get("allow")))
     except RequestError:
         whole = dict(raw)
-    flat = dict(flatten(whole))
-    if "positive_class" in info:
-        flat["data.positive_class"] = info["positive_class"]  # as it was found, whether or not it was asked for
+    flat = dict(flatten(whole)) | _as_run(info)
+    for key, left_open in AS_RUN.items():
+        early = "device" not in info if key.startswith("trainer.") else "positive_class" not in info
+        if early and flat.get(key) == left_open:
+            flat.pop(key, None)  # a run that failed before anything was decided
     devices = flat.get("trainer.devices")
     return flat | ({"trainer.devices": len(devices)} if isinstance(devices, list | tuple) else {})
+
+
+def _as_run(info: Mapping[str, Any]) -> dict[str, Any]:
+    """What stands for these keys in run.json: as it was found or done, whatever was asked for."""
+    found = {key: info[name] for key in AS_RUN if (name := key.rpartition(".")[2]) in info}
+    if info.get("device") in {"cpu", "mps"}:
+        found["trainer.float32_matmul_precision"] = "highest"  # nothing else has it
+    return found
 
 
 def _number(value: Any) -> float | None:

@@ -95,6 +95,8 @@ class Experiment:
         return {
             "device": _device_name(self.trainer),
             "precision": str(self.trainer.precision),
+            "channels_last": channels_last(self.config),
+            "compile": False if self.data.features is not None else self.config.trainer.compile,
             "preprocessing": self.classifier.preprocessing.as_dict(),
             "class_weights": self._named_weights(),
             "parameters": {

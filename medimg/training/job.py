@@ -1,6 +1,7 @@
 """A run as a job: begun or taken up again, and its end said in a line."""
 
 import logging
+import os
 from collections.abc import Collection, Mapping, Sequence
 from logging.config import dictConfig
 from pathlib import Path
@@ -16,7 +17,7 @@ from medimg.data.load import load_manifest
 from medimg.errors import RequestError
 from medimg.runs import RunFolder, find_run
 from medimg.training.find import as_found
-from medimg.training.run import train
+from medimg.training.run import is_first_process, train
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +67,10 @@ def resume_job(
     _refuse_extension(before, config, folder)
     _log_to(folder)
     _run(config, folder, in_sweep=bool(folder.info().get("in_sweep")), resume=True, force=force)
+    if is_first_process() and "MEDIMG_JOBS" not in os.environ:  # a running sweep does so itself, at its end
+        from medimg.reporting.renewal import renew_studies
+
+        renew_studies([folder])
 
 
 def _refuse_extension(before: TrainConfig, config: TrainConfig, folder: RunFolder) -> None:

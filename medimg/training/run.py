@@ -54,7 +54,7 @@ def train(
         MedimgError: the work failed; the traceback is in error.txt.
         Interrupted: a signal ended it; the run can be resumed.
     """
-    folder = RunFolder(folder.path.absolute(), writable=_is_first_process())
+    folder = RunFolder(folder.path.absolute(), writable=is_first_process())
     if not folder.writable:
         logging.getLogger("medimg").setLevel(logging.WARNING)  # the first process speaks for all
     with locked(folder.path) if folder.writable else nullcontext():
@@ -226,7 +226,7 @@ def _looks_at_test(config: TrainConfig, in_sweep: bool) -> bool:
     return config.evaluate_test
 
 
-def _is_first_process() -> bool:
+def is_first_process() -> bool:
     """Distributed training starts helpers that run the same command; the first process alone writes."""
     ranks = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "NODE_RANK")
     return all(int(os.environ.get(name, "0")) == 0 for name in ranks)

@@ -194,6 +194,7 @@ def _hparams(config: TrainConfig) -> dict[str, Any]:
     groups = {name: _short(getattr(config, name)) for name in ("loss", "optimizer", "scheduler")}
     values = {
         "model": getattr(config.model, "name", _short(config.model)),
+        "seed": config.seed,
         "weights": getattr(config.model, "weights", None),
         "freeze": getattr(config.model, "freeze", None),
         "lr": getattr(config.optimizer, "lr", None),
@@ -203,10 +204,10 @@ def _hparams(config: TrainConfig) -> dict[str, Any]:
         "batch_size": config.data.batch_size,
         "fold": config.data.fold,
         "max_epochs": config.trainer.max_epochs,
-        "seed": config.seed,
     }
-    given = {name: value for name, value in (groups | values).items() if value is not None and value != {}}
-    return {name: value if isinstance(value, int | float | str) else str(value) for name, value in given.items()}
+    given = {name: value for name, value in (values | groups).items() if value is not None and value != {}}
+    # TensorBoard shows every number with decimals, 96 pixels as 96.000 and yes as 1.0000
+    return {name: value if isinstance(value, float | str) else str(value).lower() for name, value in given.items()}
 
 
 def _short(component: Component | None) -> str:

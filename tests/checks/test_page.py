@@ -37,6 +37,7 @@ def test_a_page_without_findings(tmp_path: Path) -> None:
     page = render(report_of(), draw(tmp_path, 2), title="x", when="today")
     assert "Nothing was found." in page
     assert "no all-clear" in page
+    assert "mode: L in all files." in page
 
 
 def test_a_page_stays_light_with_thousands_of_findings(tmp_path: Path) -> None:

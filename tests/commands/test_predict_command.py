@@ -115,7 +115,7 @@ def test_operating_point_and_temperature_of_the_run(home: Path, ask: Ask, tiny_r
     results["temperature"] = {"value": 2.0}
     Path("run/results.json").write_text(json.dumps(results))
     code, out, _ = ask("input=images", model=Path("run"))
-    assert code == 1 and "'cost'" in out
+    assert code == 1 and "(operating point: cost)" in out
     good = [row for row in rows() if not row["error"]]
     assert {row["positive"] for row in good} == {"yes", "no"}
     for row in good:

@@ -149,6 +149,14 @@ def test_reliability_shows_the_bins_that_have_images() -> None:
     np.testing.assert_allclose(lines["at the fitted temperature"], [[0.6, 0.5]])
 
 
+def test_bins_of_few_images_are_put_together() -> None:
+    bins = [{"images": n, "confidence": c, "accuracy": a} for n, c, a in [(1, 0.5, 1), (9, 0.6, 0), (30, 0.9, 0.8)]]
+    figure = reliability_figure([*bins, {"images": 2, "confidence": 0.98, "accuracy": 1.0}])
+    expected = [[0.59, 0.1], [(27 + 1.96) / 32, (24 + 2) / 32]]
+    np.testing.assert_allclose(drawn_lines(figure)["as the model says"], expected)
+    assert [text.get_text() for text in figure.axes[0].texts] == ["10", "32"]
+
+
 def test_the_chosen_epoch_is_marked_and_gaps_stay_gaps() -> None:
     lines = drawn_lines(training_figure([0, 1, 2], {"train": [3, 2, 1], "val": [3, math.nan, 2]}, "loss", best=2))
     np.testing.assert_array_equal(lines["val"], [[0, 3], [1, math.nan], [2, 2]])

@@ -138,6 +138,44 @@ def test_settings_on_other_folds_are_ranked_with_a_warning(study: Path) -> None:
     assert "not run on the same folds" not in write_leaderboard(find_runs([study]), study)
 
 
+def test_ties_show_what_decides_them(study: Path) -> None:
+    for lr, loss in ((0.1, 0.5), (0.2, 0.25)):
+        write_run(study / str(lr), f"optimizer.lr={lr}", value=0.5, epochs=[(0.5, loss)])
+    said = write_leaderboard(find_runs([study]), study)
+    body = markdown_rows((study / "leaderboard.md").read_text())
+    assert [line[1:4] for line in body if line[0] != "---"] == [
+        ["lr", "val/f1_macro", "val/loss"],
+        ["0.2", "0.5000", "0.25"],
+        ["0.1", "0.5000", "0.5"],
+    ]
+    assert "Equal scores are ranked by validation loss" in said
+    assert "Equal scores are ranked by validation loss" in (study / "report.html").read_text()
+
+
+def test_a_control_says_so_everywhere(study: Path) -> None:
+    for seed in (0, 1):
+        write_run(study / f"a{seed}", "data.region=border", f"seed={seed}", value=0.5)
+    said = write_leaderboard(find_runs([study]), study)
+    assert rows(study)[0]["data.region"] == "border"
+    assert "covid, data.region=border, split by patient" in said
+    assert "Setting: region border" in said
+    for text in (said, (study / "leaderboard.md").read_text(), (study / "report.html").read_text()):
+        assert "A control, data.region=border" in text
+
+
+def test_repetitions_show_their_scores_and_what_counts(study: Path) -> None:
+    for day, value in ((1, 0.25), (2, 0.5), (3, 0.75)):
+        write_run(study / f"day{day}", value=value, epochs=[(value, 0.5)], started=f"2024-01-0{day}")
+    said = write_leaderboard(find_runs([study]), study)
+    assert (
+        "repeated: study/day3 counts for 2 older with its settings and seed: they scored 0.2500, 0.5000, it 0.7500."
+        in said
+    )
+    page = (study / "report.html").read_text()
+    assert page.count("same settings, seed and fold as day3") == 2
+    assert [row["best_so_far"] for row in rows(study)] == ["", "0.25", "0.5"]
+
+
 def test_any_value_comes_through_whole(study: Path) -> None:
     values = ["/a|b, c;d \\ \"e\"'f'", "/x" * 60 + "/one", "/x" * 60 + "/two", "ü\n*new* line"]
     for number, value in enumerate(values):

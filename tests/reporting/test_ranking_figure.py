@@ -8,7 +8,7 @@ import pytest
 from handmade_runs import write_run
 from PIL import Image
 
-from medimg.reporting.ranking_figure import _MEAN, _RUN, _label, ranking_figure
+from medimg.reporting.ranking_figure import _MEAN, _RUN, _label, _sides, ranking_figure
 from medimg.runs.leaderboard import leaderboard
 from medimg.runs.records import find_runs
 
@@ -40,6 +40,20 @@ def test_a_mean_of_runs_is_not_named_after_one_of_them(tmp_path: Path) -> None:
         write_run(tmp_path / f"job_{seed}", f"seed={seed}", value=0.5)
     (entry,) = leaderboard(find_runs([tmp_path])).sections[0].entries
     assert _label(entry, []) == "2 runs"
+
+
+def test_bars_end_at_a_perfect_score_and_labels_are_whole(tmp_path: Path) -> None:
+    for number, value in enumerate((1.0, 0.9)):
+        for model in ("small_cnn", "quickstart_cnn"):
+            given = [f"model={model}", f"seed={number}", "augment={rotate:3,noise:0.5}"]
+            write_run(tmp_path / f"{model}{number}", *given, f"optimizer.weight_decay=0.{len(model)}", value=value)
+    found = leaderboard(find_runs([tmp_path]))
+    (entry, _) = found.sections[0].entries
+    left, right = _sides(entry, "max") or ([], [])
+    assert (left, right) == (pytest.approx([np.std([1, 0.9], ddof=1)]), pytest.approx([0.05]))
+    label = _label(entry, found.columns * 2)
+    assert max(map(len, label.split("\n"))) <= 60
+    assert " ".join(label.split()).count("rotate=3.0 noise=0.5") == 2
 
 
 def test_less_is_on_top_where_less_is_better(tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def check_numbers(folder: RunFolder, page: Page) -> int:
     for source, raw in page.worded:
         assert looked_up(folder.path, source) == raw
     for source, value, text in page.cited:
-        if source == "runs:looks":
+        if source.startswith("runs:"):
             continue
         found = looked_up(folder.path, source)
         if text == "not defined":
@@ -232,6 +232,14 @@ def test_a_run_that_did_not_end_says_so(tmp_path: Path) -> None:
     assert ("run.json:/status", None, "interrupted") in page.cited
 
 
+def test_a_control_says_so_at_the_top(tmp_path: Path) -> None:
+    folder = write_evaluated_run(tmp_path / "run")
+    assert "A control" not in "".join(page_of(folder).free)
+    folder.config_file.write_text(folder.config_file.read_text().replace("region: whole", "region: border"))
+    assert "A control, data.region=border" in "".join(page_of(folder).free)
+    assert "A control, data.region=border" in (folder.path / "model_card.md").read_text()
+
+
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     folder = write_evaluated_run(tmp_path / "run")
     folder.check_file.write_text("{")
@@ -245,11 +253,14 @@ def test_an_ensemble_is_reported_like_a_run(tmp_path: Path) -> None:
     members = [
         {"run": f"../seed_{seed}", "checkpoint": "best", "value": 0.5 + seed / 8, "seed": seed} for seed in (0, 1)
     ]
-    (folder.path / "ensemble.json").write_text(json.dumps(info | {"members": members, "kind": "mean"}))
+    (folder.path / "ensemble.json").write_text(
+        json.dumps(info | {"members": members, "kind": "mean", "region": "border"})
+    )
     for name in ("run.json", "config.yaml", "metrics.csv", "check.json"):
         (folder.path / name).unlink()
     page = page_of(folder)
     assert "Members of the ensemble" in page.headings
+    assert "A control, data.region=border" in "".join(page.free)
     assert "Model and training" not in page.headings
     assert {"Scores on test", "Calibration"} <= set(page.headings)
     assert check_numbers(folder, page) > 50

@@ -35,6 +35,18 @@ def test_each_remark_is_told_once_below_the_table() -> None:
     assert lines[-1] == "They leave out training."
 
 
+def test_the_operating_point_is_told_once() -> None:
+    here = {"threshold": 0.5, "sensitivity": 0.75, "specificity": 1.0}
+    points = {"argmax": {"threshold": 0.5, "rule": "the more probable class"}, "youden": {"rule": "largest"}}
+    given = {"chosen": "argmax", "points": points, "reason": "few", "fitted_on": None, "positive_class": "b"}
+    said = score_lines(results(operating_points={"argmax": here, "youden": here}) | {"operating_points": given}, "test")
+    start = "Operating point: the more probable class (no threshold was chosen: few): b from probability 0.500"
+    assert start in said
+    chosen = given | {"chosen": "youden", "reason": None, "fitted_on": "val"}
+    said = score_lines(results(operating_points={"youden": here}) | {"operating_points": chosen}, "test")
+    assert "Operating point: youden (largest; chosen on val): b from" in said
+
+
 def test_what_the_split_lacks_is_named() -> None:
     assert "No images of b:" in score_lines(results(absent=["b"]), "test")
     assert "as no patients are known" in score_lines(results(unit="image"), "test")

@@ -57,6 +57,27 @@ def test_what_all_runs_have_alike_and_their_command_are_told(tmp_path: Path) -> 
     assert "<pre><code>medimg train data=covid</code></pre>" in (tmp_path / "study" / "report.html").read_text()
 
 
+def test_folds_are_called_folds_and_stand_in_their_order(tmp_path: Path) -> None:
+    values = {(1, 0): 0.9, (0, 1): 0.8, (0, 0): 0.7}
+    runs = []
+    for (fold, seed), value in values.items():
+        given = ["data.folds=3", f"data.fold={fold}", f"seed={seed}"]
+        facts = {"test": {"f1_macro": value}, "command": f"medimg train {fold} {seed}", "data_fingerprint": str(fold)}
+        runs.append(write_run(tmp_path / "study" / f"{fold}-{seed}", *given, value=value, **facts))
+    page = page_of(tmp_path / "study", runs)
+    order = [source.partition("/")[0] for source, _, _ in page.cited if source.endswith("config.yaml:/data/fold")]
+    assert order == ["0-0", "0-1", "1-0"]
+    text = " ".join(" ".join(page.free).split())
+    assert "held-out folds" in text
+    assert "test split" not in text
+    assert "chosen among others" not in text
+    assert "And others" not in text
+    sweep = [
+        write_run(tmp_path / "many" / str(n), f"seed={n}", value=0.5, command=f"medimg train {n}") for n in range(7)
+    ]
+    assert "And others: run.json" in " ".join(page_of(tmp_path / "many", sweep).free)
+
+
 def test_a_missing_interval_has_its_reason(tmp_path: Path) -> None:
     counts = {"train": SOME, "val": {"normal": 20, "covid": 2}}  # one patient with covid
     run = write_evaluated_run(tmp_path / "study" / "only", counts=counts)

@@ -77,6 +77,39 @@ def test_what_is_tried_is_a_column(read, override: str, key: str, cells: list[st
     assert table(runs)[key] == cells
 
 
+@pytest.mark.parametrize(
+    ("override", "key", "cell"),
+    [
+        ("data.region=border", "data.region", "border"),
+        ("data.resize=fit", "data.resize", "fit"),
+        ("augment=light", "augment", "light"),
+        ("scheduler=step", "scheduler", "StepLR"),
+        ("loss=focal", "loss", "FocalLoss"),
+        ("callbacks=early_stopping", "callbacks.early_stopping", "RunEarlyStopping"),
+    ],
+)
+def test_what_is_unusual_is_told_though_all_have_it_alike(read, override: str, key: str, cell: str) -> None:
+    assert table([read(override), read(override, "seed=1")]) == {key: [cell, cell]}
+
+
+def test_what_counts_is_what_was_run(read) -> None:
+    on_cpu = {"device": "cpu", "precision": "bf16-mixed", "channels_last": True, "compile": False}
+    asked = [[], ["trainer.precision=16-mixed"], ["trainer.float32_matmul_precision=highest"], ["trainer.compile=true"]]
+    runs = [read(*overrides, **on_cpu) for overrides in asked]
+    assert len({setting(run) for run in runs}) == 1
+    for name, other in (("precision", "32-true"), ("channels_last", False), ("compile", True)):
+        assert list(table([runs[0], read(**on_cpu | {name: other})])) == [f"trainer.{name}"]
+    early = read(status="failed", data_fingerprint=None)
+    assert table([*runs, early]) == {}
+    assert set(setting(early)) < set(setting(runs[0]))
+
+
+def test_a_positive_class_that_was_not_found_yet_is_no_difference(read) -> None:
+    given = ["data=manifest", "data.root=/images.csv"]
+    runs = [read(*given, positive_class="covid"), read(*given, status="failed", data_fingerprint=None)]
+    assert table(runs) == {}
+
+
 def test_what_follows_from_the_name_of_a_group_is_not_shown_beside_it(read) -> None:
     assert list(table([read("model=resnet18"), read("model=small_cnn"), read("model=quickstart_cnn")])) == ["model"]
     found = table([read("model=resnet18"), read("model=vgg16"), read("model=vgg16", "model.freeze=true")])

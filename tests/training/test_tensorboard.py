@@ -106,6 +106,8 @@ def test_hparams_compare_runs_by_their_best_scores(events: EventAccumulator, tin
     assert settings["lr"].number_value == pytest.approx(0.01)
     assert settings["model"].string_value == "small_cnn"
     assert settings["optimizer"].string_value == "Adam"
+    shown = {name: settings[name].string_value for name in ("seed", "batch_size")}
+    assert shown == {"seed": str(tiny_run[1].seed), "batch_size": str(tiny_run[1].data.batch_size)}
     described = HParamsPluginData.FromString(content["_hparams_/experiment"]).experiment
     scores = {info.name.tag for info in described.metric_infos}
     assert {"val_best/f1_macro", "val_best/auroc"} <= scores

@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from medimg.files import write_text
 from medimg.reporting.html import environment
+from medimg.reporting.leaderboard import control
 from medimg.reporting.report import facts, marks, scores
 from medimg.reporting.report.marks import Table
 from medimg.reporting.report.source import Source
@@ -30,7 +31,7 @@ def render_card(source: Source) -> str:
     made.filters["plain"] = _plain
     made.filters["md"] = lambda cell: escaped(_plain(cell))
     text = made.get_template("model_card.md.j2").render(
-        source=source, facts=facts, scores=scores, marks=marks, table=_table, open=_open
+        source=source, facts=facts, scores=scores, marks=marks, table=_table, open=_open, control=control
     )
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 

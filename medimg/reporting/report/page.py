@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 
 from medimg.evaluation.predictions import Predictions
 from medimg.reporting.html import data_url, environment
+from medimg.reporting.leaderboard import control
 from medimg.reporting.mistakes import MOST, confident_mistakes
 from medimg.reporting.report import facts, marks, scores
 from medimg.reporting.report.cited import Cited
@@ -60,7 +62,9 @@ def render(source: Source, pictures: Mapping[str, Picture]) -> str:
         headline={name: WHOLE[name] for name in ("f1_macro", "accuracy", "auroc")},
         mistakes=_mistakes(source, main) if main in source.predictions else [],
         classes=list(source.info.value.get("classes") or ()),
+        control=control,
         looks=None if source.looks is None else Cited(source.looks, "runs:looks"),
+        today=Cited(datetime.now(UTC).date().isoformat(), "runs:today"),
         all_right=_is_all_right(source.predictions.get(str(main))),
     )
 

@@ -73,7 +73,7 @@ def points_table(source: Source, split: str) -> Table:
     titles = ["", "threshold", *_RATES.values(), *_CELLS.values(), "rule"]
     columns: list[list[str | Markup]] = []
     for name, point in chosen.at("points").parts():
-        here, rule = applied.at(name), text(point.at("rule"))
+        here, rule = applied.at(name), Markup("") if name == "argmax" else text(point.at("rule"))
         title = spoken(str(name)) + (" (in use)" if name == chosen.at("chosen").value else "")
         if not here:
             reason = point.at("reason")
@@ -83,7 +83,7 @@ def points_table(source: Source, split: str) -> Table:
         rates = [with_interval(here.at(rate), here.at("ci95", rate)) for rate in _RATES]
         counts = [count(here.at(cell)) for cell in _CELLS]
         columns.append([title, score(here.at("threshold")), *rates, *counts, rule])
-    return turned(Table(titles, columns), "")
+    return turned(Table.filled(titles, columns), "")
 
 
 def calibration_table(source: Source, split: str) -> Table:

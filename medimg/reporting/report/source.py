@@ -11,6 +11,7 @@ from medimg.errors import RequestError
 from medimg.evaluation.predictions import Predictions
 from medimg.reporting.report.cited import Cited
 from medimg.runs import RunFolder
+from medimg.runs.leaderboard import WHOLE
 from medimg.runs.looks import looks_at_test
 
 _SPLITS = ("test", "val", "train")  # in the order of interest
@@ -68,6 +69,12 @@ class Source:
         """`patient`, `group` or `image`."""
         found = self.info.at("split_unit")
         return found if found else self.results.at("split_unit")
+
+    @property
+    def region(self) -> str | None:
+        """The part of the images that the model was shown, as `data.region` has it; None: all of them, or unknown."""
+        found = self.config.at("data", "region").value or self.info.at("region").value
+        return None if found in {None, WHOLE} else str(found)
 
     @property
     def is_synthetic(self) -> bool:
