@@ -14,8 +14,8 @@ from medimg.config.training import TrainConfig
 from medimg.runs import RunFolder
 from medimg.training.job import run_job
 
-# tiny tensors gain nothing from several threads, and lose much where the machine has other work; torch comes later
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Tiny tensors gain nothing from several threads, and some tests fork, which threads do not survive. torch comes later.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 REAL = Path(os.environ.get("MEDIMG_REAL_DATA", Path(__file__).parents[1] / ".." / "shared" / "data")).resolve()
 
