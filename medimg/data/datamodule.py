@@ -28,7 +28,7 @@ from medimg.data.cache.opening import Cache
 from medimg.data.dataset import Batch, ImageDataset, collate, raise_unreadable
 from medimg.data.images import ImageFiles, Images, KeptImages, Unreadable, open_images
 from medimg.data.load import load_manifest
-from medimg.data.loader import AheadLoader
+from medimg.data.loader import AheadLoader, pays
 from medimg.data.manifest import Manifest, Split
 from medimg.data.preprocessing import Preprocessing
 from medimg.data.sampler import EpochSampler, ShardSampler
@@ -202,7 +202,8 @@ class ImageDataModule(L.LightningDataModule):
         }
         features = None if self.features is None else self.features.of(dataset, sampler)
         if features is not None:
-            return AheadLoader(features, collate_fn=_as_it_is, **common)  # type: ignore[arg-type]  # collated
+            kind = AheadLoader if pays(features, self.config.batch_size) else DataLoader
+            return kind(features, collate_fn=_as_it_is, **common)  # type: ignore[arg-type]  # collated
         dataset.images = self.images  # which worker processes can be sent
         if isinstance(self.images, KeptImages):
             return AheadLoader(dataset, collate_fn=collate, **common)  # type: ignore[arg-type]  # as below

@@ -5,11 +5,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
+
+from medimg.data.dataset import Batch
 
 T = TypeVar("T")
 
 _AHEAD = 2  # batches
+_SMALL = 2**20  # bytes of a batch that is read in less time than a thread takes to hand it over
 
 
 class AheadLoader(DataLoader[T]):
@@ -22,6 +25,14 @@ class AheadLoader(DataLoader[T]):
     def __iter__(self) -> Any:
         """The batches in their order, which is asked for with the first; randomness is drawn when this is called."""
         return _ahead(super().__iter__())
+
+
+def pays(features: Dataset[Batch], batch_size: int) -> bool:
+    """Whether batches of these features are large enough to be made ahead."""
+    if not len(features):  # type: ignore[arg-type]  # all of ours have a length
+        return False
+    one = features[0].features
+    return one is not None and one.nbytes * batch_size > _SMALL
 
 
 def _ahead(batches: Iterator[T]) -> Iterator[T]:

@@ -26,7 +26,11 @@ def test_a_prepared_job_is_what_hydra_composes_and_is_handed_on_once() -> None:
         again = hydra.config_loader.load_sweep_config(base, ["name=study", "seed=3"])
         assert again is not prepared
         assert OmegaConf.to_container(again) == OmegaConf.to_container(expected)
-        assert hydra.config_loader.load_sweep_config(base, ["name=study", "seed=4"]).seed == 4
+        for job in (["seed=4"], ["optimizer=sgd", "optimizer.momentum=0.5"], ["model=resnet18"], ["seed=4"]):
+            found, wanted = (loader.load_sweep_config(base, job) for loader in (hydra.config_loader, plain))
+            assert OmegaConf.to_container(found) == OmegaConf.to_container(wanted), (
+                "files are read once, and stay as they are"
+            )
 
 
 def test_what_is_sent_with_a_job_is_small() -> None:

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from medimg.data.loader import AheadLoader
+from medimg.data.dataset import Batch
+from medimg.data.loader import AheadLoader, pays
 from medimg.data.sampler import EpochSampler
 
 
@@ -149,3 +150,10 @@ def test_no_randomness_is_drawn_by_the_thread() -> None:
     state = torch.get_rng_state()
     list(batches)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize(("number", "width", "expected"), [(3, 1280, False), (3, 25088, True), (0, 25088, False)])
+def test_small_batches_of_features_are_not_worth_a_thread(number: int, width: int, expected: bool) -> None:
+    empty = torch.empty(0)
+    rows: Any = [Batch(empty, empty, empty, features=torch.zeros(1, width))] * number
+    assert pays(rows, batch_size=32) is expected

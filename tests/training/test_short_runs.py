@@ -45,7 +45,7 @@ def test_the_profile_is_written_into_the_run(tmp_path: Path, session_cache: Path
         (["trainer.limit_val_batches=0"], "trainer.limit_val_batches"),
         (["trainer.devices=0"], "trainer.devices"),
         (["trainer.precision=64-true"], "trainer.precision"),
-        (["model=resnet18", "model.weights=nowhere/weights.pth"], "model.weights"),
+        (["model.init_from=nowhere/weights.pth"], "model.init_from"),
         (["scheduler=plateau", "data.val_fraction=0"], "plateau"),
         (["-m", "trainer=ddp", "seed=0,1", "hydra/launcher=basic"], "one device"),
         (["-m", "trainer.devices=auto", "seed=0,1", "hydra/launcher=basic"], "one device"),
