@@ -113,12 +113,12 @@ def _unknown_key(key: str, overrides: Sequence[str]) -> str:
     where = ""
     if siblings and parent:
         where = f"\n  keys of {parent}: {', '.join(name.rpartition('.')[2] for name in siblings)}"
-    elif parent in keys and (choices := _choices(parent.partition(".")[0])):
-        hint = f" {parent} has no keys here."
-        where = f"\n  choices of {parent.partition('.')[0]}: {', '.join(choices)}"
+    choices = _choices(parent.partition(".")[0])
+    listed = f"\n  choices of {parent.partition('.')[0]}: {', '.join(choices)}"
     if parent in chosen and find(key):
-        hint = f" {parent}={chosen[parent]} has none, but others have."
-        where += f"\n  choices of {parent}: {', '.join(_choices(parent))}"
+        hint, where = f" {parent}={chosen[parent]} has none, but others have.", where + listed
+    elif not siblings and parent in keys and choices:
+        hint, where = f" {parent} has no keys here.", listed
     return f"there is no key {key!r}.{hint}{where}" + ("" if where else "\n  medimg train --help lists the keys")
 
 

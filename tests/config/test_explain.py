@@ -48,5 +48,7 @@ def test_a_key_of_another_choice_is_told_as_that(capsys: pytest.CaptureFixture[s
     said = capsys.readouterr().err
     assert "no key 'model.freeze'. model=small_cnn has none, but others have." in said
     assert "choices of model: alexnet," in said
+    assert main(["train", "scheduler.warmup_epochs=3"]) == 2
+    assert capsys.readouterr().err.count("choices of scheduler: cosine,") == 1
     assert main(["train", "report=x"]) == 2
     assert "Did you mean" not in capsys.readouterr().err
